@@ -1,0 +1,39 @@
+"""The config: one YAML file, typed to its leaves, frozen, unknown keys refused."""
+
+from lead_propensity.config.file import load
+from lead_propensity.config.tree import (
+    CRITERIA,
+    AttributeKind,
+    BandsConfig,
+    Config,
+    Criterion,
+    DataConfig,
+    DealsSource,
+    EngineConfig,
+    ExportedSource,
+    FeaturesConfig,
+    ModelConfig,
+    RoutesConfig,
+    SnapshotsConfig,
+    Strict,
+    TableSource,
+)
+
+__all__ = [
+    "CRITERIA",
+    "AttributeKind",
+    "BandsConfig",
+    "Config",
+    "Criterion",
+    "DataConfig",
+    "DealsSource",
+    "EngineConfig",
+    "ExportedSource",
+    "FeaturesConfig",
+    "ModelConfig",
+    "RoutesConfig",
+    "SnapshotsConfig",
+    "Strict",
+    "TableSource",
+    "load",
+]

@@ -1,0 +1,304 @@
+"""The config tree: typed to its leaves, frozen, with the one home of every default."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+from lead_propensity.config.paths import resolve
+
+
+def _words(value: object) -> object:
+    """One value or a list of them, as the texts that a table holds."""
+    values = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(one, bool) for one in values):
+        raise ValueError("YAML reads an unquoted yes, no, true or false as a truth value; quote it")
+    return tuple(str(one) if isinstance(one, int | float) else one for one in values)
+
+
+def _all_or_list(value: object) -> object:
+    if isinstance(value, list | tuple) or value == "all":
+        return value
+    raise ValueError("give `all`, or a list of names such as [industry, size]")
+
+
+Criterion = Literal["need", "fit", "budget", "influence", "timeline"]
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
+"""The five criteria of a hot lead."""
+
+Days = Annotated[int, Field(ge=1, le=3650)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Words = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_words)]
+Names = Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_all_or_list)]
+AttributeKind = Literal["number", "category", "boolean", "date", "email"]
+
+
+class Strict(BaseModel):
+    """A frozen node of the config that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableSource(Strict):
+    """Where one table comes from: a file or folder, or a query over `data.raw`."""
+
+    path: str | None = None
+    sql: str | None = None
+    columns: dict[str, str] = {}
+    """Our column name: their column name."""
+    exclude: tuple[str, ...] = ()
+    """Their columns that are not read: they become no attribute."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.sql is None):
+            raise ValueError("give exactly one of `path` and `sql`")
+        return self
+
+
+class DealsSource(TableSource):
+    """Deals, with the words that their `outcome` column uses."""
+
+    won: Words = ("won",)
+    lost: Words = ("lost",)
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        both = sorted(set(self.won) & set(self.lost))
+        if both:
+            raise ValueError(f"{both[0]!r} stands in `won` and in `lost`; decide for one")
+        return self
+
+
+class ExportedSource(TableSource):
+    """One row per lead with its outcome, and no history."""
+
+    outcome: str | None
+    """None only for new rows that `score --input` brings: they wait for a score."""
+    won: Words
+    """Values of `outcome` that mean won; another non-empty value means lost, empty means open."""
+    order_by: str | None = None
+    """A date or number column that grows with time; left out, the rows stand in time order."""
+    label_delay_rows: Annotated[int, Field(ge=0)] | None = None
+    """How many rows later an outcome is known (default: 5% of the rows)."""
+
+    @field_validator("outcome")
+    @classmethod
+    def _named(cls, column: str | None) -> str:
+        if not column:
+            raise ValueError("give the column that tells how a lead ended")
+        return column
+
+
+class DataConfig(Strict):
+    """The tables, and how their times are to be read."""
+
+    exported_at: datetime | None = None
+    """When the data was exported (default: the latest time seen). Rows known later are set aside."""
+    timezone: str | None = None
+    """Zone of times that carry none; without it such times stop the run."""
+    raw: dict[str, str] = {}
+    """Names for `sql`, each a file or folder."""
+    leads: TableSource | None = None
+    attributes: TableSource | None = None
+    events: TableSource | None = None
+    deals: DealsSource | None = None
+    exported: ExportedSource | None = None
+    null_values: tuple[str, ...] = ("",)
+    """Texts that mean missing."""
+    repeated_events: Literal["quarantine", "keep"] = "quarantine"
+    """What to do with events that repeat another one in every column."""
+    max_quarantine_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    @field_validator("exported_at", mode="before")
+    @classmethod
+    def _no_number(cls, moment: object) -> object:
+        if isinstance(moment, int | float):
+            raise ValueError("give a time like 2025-12-31T00:00:00Z")
+        return moment
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, zone: str | None) -> str | None:
+        if zone is not None:
+            try:
+                ZoneInfo(zone)
+            except (ZoneInfoNotFoundError, ValueError) as error:
+                raise ValueError(
+                    f"{zone!r} is no time zone; use a name like Europe/Berlin"
+                ) from error
+        return zone
+
+    @model_validator(mode="after")
+    def _zone_of_the_export(self) -> Self:
+        if self.exported_at is not None and self.exported_at.tzinfo is None and not self.timezone:
+            raise ValueError(
+                f"exported_at {self.exported_at} carries no zone: write {self.exported_at:%Y-%m-%dT%H:%M:%S}Z, "
+                "or declare `timezone`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Self:
+        history = [self.leads, self.attributes, self.events, self.deals]
+        if self.exported is not None and any(table is not None for table in history):
+            raise ValueError("give either `exported`, or `leads` and `deals`, not both")
+        if self.exported is None and (self.leads is None or self.deals is None):
+            raise ValueError(
+                "give `leads` and `deals` (and, where you have them, `events`), or `exported`"
+            )
+        return self
+
+
+class SnapshotsConfig(Strict):
+    """When an open lead is looked at, and how far ahead a win counts."""
+
+    every_days: Days = 14
+    ages_days: tuple[Days, ...] = ()
+    """Look at these lead ages instead of at a calendar grid."""
+    horizon_days: Days = 90
+    max_age_days: Days = 365
+
+
+class FeaturesConfig(Strict):
+    """Which features are made."""
+
+    windows_days: tuple[Days, ...] = (7, 30, 90)
+    half_lives_days: tuple[Days, ...] = (14,)
+    explicit: Names = "all"
+    """Attributes to use (as exported: columns)."""
+    implicit: Names = "all"
+    """Event types to use (as exported: columns that count what a lead did)."""
+    exclude_events: tuple[str, ...] = ()
+    """Event types that no feature and no rule may see, such as those that record the outcome."""
+    negative_events: tuple[str, ...] = ("unsubscribe",)
+    """Event types that speak against interest; they count over all time."""
+    kinds: dict[str, AttributeKind] = {}
+    """Attribute kinds where the guess from the data is wrong."""
+    criteria: dict[Criterion, str] = {}
+    """Which attribute holds which of the five criteria (default: the one of that name)."""
+    met: tuple[str, ...] = ("met", "yes", "true", "1")
+    """Values of a criterion's attribute that mean it is met; other values mean it is not."""
+
+    @field_validator("windows_days", "half_lives_days")
+    @classmethod
+    def _ascending(cls, days: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(days)))
+
+
+class SplitConfig(Strict):
+    """How the time line is cut. The purge between the parts is one horizon."""
+
+    calibrate_days: Days = 30
+    test_days: Days = 60
+    calibrate_share: Share = 0.15
+    """As exported: share of the rows, before the test part."""
+    test_share: Share = 0.25
+    """As exported: share of the rows, the last ones."""
+
+
+class ModelConfig(Strict):
+    """How the model is chosen."""
+
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 30
+    trial_rows: Annotated[int, Field(ge=1_000)] = 50_000
+    """Most snapshots that a trial sees; the final fit sees all."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    min_wins_logistic: Annotated[int, Field(ge=2)] = 20
+    """Fewer won leads in the fit part: the base rate."""
+    min_wins_trees: Annotated[int, Field(ge=2)] = 100
+    """Fewer won leads in the fit part: the logistic model alone."""
+
+
+class RoutesConfig(Strict):
+    """Day limits of the routes."""
+
+    silent_days: Days = 60
+    """No event for so long: an engaged lead is to be re-engaged."""
+    release_days: Days = 180
+    """No event for so long: the lead is released."""
+
+
+class BandsConfig(Strict):
+    """How a probability becomes cold, warm or hot."""
+
+    policy: Literal["thresholds", "capacity", "value"] = "capacity"
+    hot: Share | None = None
+    """thresholds: hot from this probability on."""
+    warm: Share | None = None
+    """Warm from this probability on (default: the base rate of the calibrate part)."""
+    hot_per_week: Annotated[int, Field(ge=1)] | None = None
+    """capacity: leads that become hot in a week."""
+    hot_share: Share = 0.1
+    """capacity without `hot_per_week`, and as exported: the share of leads that are hot."""
+    cost_per_contact: Money | None = None
+    value_per_win: Money | None = None
+    """value: hot where probability x value_per_win covers cost_per_contact."""
+    routes: RoutesConfig = RoutesConfig()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.policy == "thresholds" and self.hot is None:
+            raise ValueError("policy `thresholds` needs `hot`, a probability")
+        if self.policy == "value" and (self.cost_per_contact is None or self.value_per_win is None):
+            raise ValueError("policy `value` needs `cost_per_contact` and `value_per_win`")
+        if self.hot is not None and self.warm is not None and self.warm > self.hot:
+            raise ValueError(f"`warm` ({self.warm}) must not exceed `hot` ({self.hot})")
+        return self
+
+
+class RegistryConfig(Strict):
+    """Names in MLflow."""
+
+    name: str | None = None
+    """Registered model (default: `lead-propensity-<name>`)."""
+
+
+class EngineConfig(Strict):
+    """What the machine may use. Results do not depend on it."""
+
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Default: all cores."""
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")] | None = None
+    """Of the SQL engine, e.g. `2GB`; beyond it work spills to disk."""
+
+
+class Config(Strict):
+    """One dataset's whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    data: DataConfig
+    snapshots: SnapshotsConfig = SnapshotsConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    bands: BandsConfig = BandsConfig()
+    rules: str | None = None
+    """The points scorecard, a YAML file; left out, there is nothing to beat."""
+    registry: RegistryConfig = RegistryConfig()
+    engine: EngineConfig = EngineConfig()
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any) -> None:
+        """Relative paths start where the config file lies: `load` gives it as validation context."""
+        self._folder = (context or {}).get("folder", Path())
+
+    @property
+    def registered_name(self) -> str:
+        return self.registry.name or f"lead-propensity-{self.name}"
+
+    def resolve(self, path: str) -> Path:
+        """An absolute path: `${VARIABLE}` and `package:name/...` are filled in, the rest is relative to the config."""
+        return resolve(path, self._folder)

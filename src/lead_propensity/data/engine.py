@@ -1,0 +1,55 @@
+"""The DuckDB connection: threads, memory limit, spilling, and locked down before user SQL runs."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+
+from lead_propensity.config import EngineConfig
+
+
+def connect(engine: EngineConfig, spill_folder: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory database; beyond `engine.memory_limit` it spills to `spill_folder`."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,  # no download behind the user's back
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,  # a query names declared files, never a Python variable
+    }
+    if engine.threads is not None:
+        settings["threads"] = engine.threads
+    if engine.memory_limit is not None:
+        settings["memory_limit"] = engine.memory_limit
+    if spill_folder is not None:
+        settings["temp_directory"] = str(spill_folder)
+    con = duckdb.connect(":memory:", config=settings)
+    con.execute("SET TimeZone = 'UTC'")
+    return con
+
+
+def lock_down(con: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> None:
+    """Let the connection read `paths` and no other file, for good."""
+    resolved = [path.resolve() for path in paths]
+    folders = [str(path) for path in resolved if path.is_dir()]
+    files = [str(path) for path in resolved if not path.is_dir()]
+    con.execute(f"SET allowed_directories = {_texts(folders)}")
+    con.execute(f"SET allowed_paths = {_texts(files)}")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
+
+
+def identifier(name: str) -> str:
+    """`name` quoted for SQL, whatever it contains."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """`text` as a SQL string, for the places where DuckDB takes no bound parameter."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def count_rows(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    return int(con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+
+
+def _texts(values: list[str]) -> str:
+    return "[" + ", ".join(literal(value) for value in values) + "]"

@@ -1,0 +1,217 @@
+"""Which rows are kept and which are set aside, each with its reason."""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from lead_propensity.config import DataConfig, DealsSource, ExportedSource
+from lead_propensity.data.contract import (
+    NUMBERS,
+    OPTIONAL,
+    REQUIRED,
+    TIMES,
+    attribute_columns,
+    their_column,
+)
+from lead_propensity.data.engine import identifier, literal
+from lead_propensity.data.sources import RawTable
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of violation in one table."""
+
+    table: str
+    source: str
+    column: str
+    """Ours; empty where the row as a whole is at fault."""
+    reason: str
+    count: int
+    example: str
+
+    def __str__(self) -> str:
+        where = f"{self.table}.{self.column}" if self.column else self.table
+        reason = self.reason.removesuffix(f": {self.column}")
+        return f"{where}: {reason}: {self.count} rows, e.g. {self.example} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a row must not be."""
+
+    reason: str
+    column: str
+    broken: str
+    """SQL over the raw row r, the staged row s, and the lead l that it names."""
+
+
+_KEYS = {
+    "leads": ("lead_id", "created_at"),
+    "attributes": ("lead_id, attribute, known_at", "value DESC NULLS LAST"),
+    "events": ("lead_id, occurred_at, event_type", "row"),
+    "deals": ("lead_id", "closed_at, known_at NULLS FIRST"),
+    "exported": ("lead_id", "order_value"),
+}
+"""What names a row, and which of several rows of one name is kept: the first in this order."""
+
+
+def judge(
+    con: duckdb.DuckDBPyConnection, raw: RawTable, data: DataConfig, exported_at: int
+) -> None:
+    """Create `judged_<table>`: the staged rows with `reason`, NULL for rows that are kept."""
+    rules = _rules(raw, exported_at)
+    cases = " ".join(f"WHEN {rule.broken} THEN {literal(rule.reason)}" for rule in rules)
+    lead = "" if raw.name in ("leads", "exported") else "LEFT JOIN leads AS l USING (lead_id)"
+    cells = ", ".join(f"CAST(r.{column.sql} AS VARCHAR)" for column in raw.columns.values())
+    key, order = _KEYS[raw.name]
+    con.execute(f"""
+        CREATE TABLE judged_{raw.name} AS
+        WITH single_row AS (
+            SELECT s.*, {f"CASE {cases} END" if cases else "NULL"}::VARCHAR AS own_reason,
+                   md5(CAST([{cells}] AS VARCHAR)) AS content
+            FROM staged_{raw.name} AS s JOIN {raw.sql_name} AS r ON r.rowid = s.row {lead}
+        ), ranked AS (
+            SELECT *,
+                row_number() OVER (PARTITION BY own_reason IS NULL, {key} ORDER BY {order}, content, row) AS place,
+                row_number() OVER (PARTITION BY own_reason IS NULL, {key}, content ORDER BY row) AS copy
+            FROM single_row
+        )
+        SELECT * EXCLUDE (own_reason, content, place, copy),
+            CASE WHEN own_reason IS NOT NULL THEN own_reason {_repeat_cases(raw, data)} END AS reason
+        FROM ranked
+    """)
+
+
+def _repeat_cases(raw: RawTable, data: DataConfig) -> str:
+    if raw.name == "events":
+        keep = data.repeated_events == "keep"
+        return "" if keep else "WHEN copy > 1 THEN 'exact duplicate'"
+    other = "second deal" if raw.name == "deals" else "conflicting duplicate"
+    named = "AND lead_id IS NOT NULL" if raw.name == "exported" else ""
+    return (
+        f"WHEN copy > 1 {named} THEN 'exact duplicate' WHEN place > 1 {named} THEN {literal(other)}"
+    )
+
+
+def _rules(raw: RawTable, exported_at: int) -> list[Rule]:
+    """The first rule that a row breaks is its reason."""
+    rules = _unreadable(raw)
+    needed = [
+        column for column in REQUIRED[raw.name] if (raw.name, column) != ("attributes", "value")
+    ]
+    if raw.name == "exported" and their_column(raw, "lead_id"):
+        needed.append("lead_id")
+    rules += [Rule(f"no {column}", column, f"s.{column} IS NULL") for column in needed]
+    if raw.name not in ("leads", "exported"):
+        rules.append(Rule("orphan: no such lead", "lead_id", "l.created_at IS NULL"))
+    if isinstance(raw.declared, DealsSource):
+        words = ", ".join(literal(word) for word in (*raw.declared.won, *raw.declared.lost))
+        rules += [
+            Rule("unknown outcome", "outcome", f"s.outcome NOT IN ({words})"),
+            Rule("deal before creation", "closed_at", "s.closed_at < l.created_at"),
+            Rule("negative amount", "amount", "s.amount < 0"),
+        ]
+    if isinstance(raw.declared, ExportedSource):
+        if raw.declared.order_by is not None:
+            rules.append(Rule("no usable order_by value", "order_by", "s.order_value IS NULL"))
+        return rules
+    late = f"{KNOWN_AT[raw.name]} > {exported_at}"
+    return [*rules, Rule("row after the export", TIME_OF[raw.name], late)]
+
+
+def _unreadable(raw: RawTable) -> list[Rule]:
+    rules = []
+    for ours in (*REQUIRED[raw.name], *OPTIONAL[raw.name]):
+        theirs = their_column(raw, ours)
+        kind = "time" if ours in TIMES else "number" if ours in NUMBERS.get(raw.name, ()) else None
+        if theirs is not None and kind is not None:
+            broken = f"r.{theirs.sql} IS NOT NULL AND s.{ours} IS NULL"
+            rules.append(Rule(f"bad {kind}: {ours}", ours, broken))
+    return rules
+
+
+KNOWN_AT = {
+    "leads": "created_at",
+    "attributes": "known_at",
+    "events": "coalesce(known_at, occurred_at)",
+    "deals": "greatest(closed_at, known_at)",
+}
+"""SQL over a staged row: when it was known. A deal is not known before it is closed."""
+TIME_OF = {
+    "leads": "created_at",
+    "attributes": "known_at",
+    "events": "occurred_at",
+    "deals": "closed_at",
+}
+
+
+def keep(con: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
+    """Create the clean tables and `quarantine_<table>` (`reason`, then the row as it came)."""
+    kept = f"judged_{raw.name} AS j WHERE j.reason IS NULL"
+    if raw.name == "leads":
+        con.execute(
+            f"CREATE TABLE leads AS SELECT lead_id, created_at, coalesce(group_id, lead_id) AS group_id FROM {kept}"
+        )
+        _keep_attributes(con, raw, "j.lead_id")
+    elif raw.name == "attributes":
+        con.execute(
+            f"CREATE TABLE attributes AS SELECT lead_id, attribute, value, known_at FROM {kept}"
+        )
+    elif raw.name == "events":
+        con.execute(f"""
+            CREATE TABLE events AS
+            SELECT lead_id, occurred_at, event_type, channel, topic, value,
+                   {KNOWN_AT["events"]} AS known_at FROM {kept}""")
+    elif isinstance(raw.declared, DealsSource):
+        won = ", ".join(literal(word) for word in raw.declared.won)
+        con.execute(f"""
+            CREATE TABLE deals AS
+            SELECT lead_id, closed_at, outcome IN ({won}) AS won, amount,
+                   {KNOWN_AT["deals"]} AS known_at FROM {kept}""")
+    else:
+        lead = "coalesce(j.lead_id, CAST(j.row + 1 AS VARCHAR))"
+        con.execute(f"""
+            CREATE TABLE exported AS
+            SELECT {lead} AS lead_id, coalesce(group_id, {lead}) AS group_id, won, order_value, as_of FROM {kept}""")
+        _keep_attributes(con, raw, lead)
+    theirs = "".join(f", r.{c.sql} AS {identifier(name)}" for name, c in raw.columns.items())
+    con.execute(f"""
+        CREATE TABLE quarantine_{raw.name} AS
+        SELECT j.reason{theirs} FROM {raw.sql_name} AS r JOIN judged_{raw.name} AS j ON j.row = r.rowid
+        WHERE j.reason IS NOT NULL""")
+
+
+def _keep_attributes(con: duckdb.DuckDBPyConnection, raw: RawTable, lead: str) -> None:
+    columns = "".join(
+        f", CAST(r.{column.sql} AS VARCHAR) AS {identifier(name)}"
+        for name, column in attribute_columns(raw).items()
+    )
+    con.execute(f"""
+        CREATE TABLE lead_attributes AS SELECT {lead} AS "lead_id"{columns}
+        FROM judged_{raw.name} AS j JOIN {raw.sql_name} AS r ON r.rowid = j.row WHERE j.reason IS NULL""")
+
+
+def findings_of(con: duckdb.DuckDBPyConnection, raw: RawTable) -> list[Finding]:
+    """Every reason of `judged_<table>` with its count and one value; the same in any order of the rows."""
+    columns = {rule.reason: rule.column for rule in _rules(raw, 0)}
+    rows = con.execute(
+        f"SELECT reason, count(*) FROM judged_{raw.name} WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    return [
+        Finding(raw.name, raw.source, column, reason, count, _example(con, raw, column, reason))
+        for reason, count in rows
+        for column in [columns.get(reason, "lead_id")]
+    ]
+
+
+def _example(con: duckdb.DuckDBPyConnection, raw: RawTable, column: str, reason: str) -> str:
+    theirs = their_column(raw, column)
+    if isinstance(raw.declared, ExportedSource) and column == "order_by":
+        theirs = raw.columns[raw.declared.order_by or ""]
+    value, lead = con.execute(
+        f"""SELECT left(CAST({f"r.{theirs.sql}" if theirs else "NULL"} AS VARCHAR), 80) AS value, left(j.lead_id, 80)
+            FROM judged_{raw.name} AS j JOIN {raw.sql_name} AS r ON r.rowid = j.row
+            WHERE j.reason = ? ORDER BY 1, 2 LIMIT 1""",
+        [reason],
+    ).fetchall()[0]
+    return repr(value) + (f" of lead {lead!r}" if lead is not None and column != "lead_id" else "")

@@ -1,0 +1,99 @@
+"""Raw columns -> our columns, typed: times as microseconds UTC, numbers as doubles, the rest as text."""
+
+import duckdb
+
+from lead_propensity.config import DataConfig, ExportedSource
+from lead_propensity.data.contract import NUMBERS, OPTIONAL, REQUIRED, TIMES, their_column
+from lead_propensity.data.engine import count_rows, literal
+from lead_propensity.data.sources import Column, RawTable
+from lead_propensity.data.values import (
+    is_time,
+    is_zoneless,
+    key_expression,
+    number_expression,
+    time_expression,
+)
+
+
+def stage(con: duckdb.DuckDBPyConnection, raw: RawTable, data: DataConfig) -> list[str]:
+    """Create `staged_<table>(row, ...)`: our columns, NULL where unreadable. Returns what stops the run."""
+    if count_rows(con, raw.sql_name) == 0:
+        return [f"{raw.name}: {raw.source} holds no row; at least one is needed."]
+    problems = []
+    columns = []
+    for ours in (*REQUIRED[raw.name], *OPTIONAL[raw.name]):
+        theirs = their_column(raw, ours)
+        if theirs is not None and ours in TIMES:
+            problems += _time_problems(con, raw, ours, theirs, data.timezone)
+        columns.append(f"{_typed(raw.name, ours, theirs, data.timezone)} AS {ours}")
+    if isinstance(raw.declared, ExportedSource):
+        if raw.declared.order_by is not None and not _counts(con, raw, raw.declared.order_by):
+            order = raw.columns[raw.declared.order_by]
+            problems += _time_problems(con, raw, raw.declared.order_by, order, data.timezone)
+        columns += _exported_columns(con, raw, raw.declared, data)
+    if not problems:
+        con.execute(
+            f"CREATE TABLE staged_{raw.name} AS SELECT rowid AS row, {', '.join(columns)} FROM {raw.sql_name}"
+        )
+    return problems
+
+
+def _typed(table: str, ours: str, theirs: Column | None, zone: str | None) -> str:
+    if ours in TIMES:
+        return time_expression(theirs.sql, theirs.type, zone) if theirs else "NULL::BIGINT"
+    if ours in NUMBERS.get(table, ()):
+        return number_expression(theirs.sql) if theirs else "NULL::DOUBLE"
+    return key_expression(theirs.sql, theirs.type) if theirs else "NULL::VARCHAR"
+
+
+def _time_problems(
+    con: duckdb.DuckDBPyConnection, raw: RawTable, ours: str, theirs: Column, zone: str | None
+) -> list[str]:
+    filled, zoneless, example = con.execute(
+        f"SELECT count({theirs.sql}), count(*) FILTER (zoneless), min(value) FILTER (zoneless) FROM ("
+        f"SELECT {theirs.sql}, CAST({theirs.sql} AS VARCHAR) AS value, "
+        f"{is_zoneless(theirs.sql, theirs.type)} AS zoneless FROM {raw.sql_name})"
+    ).fetchall()[0]
+    if filled and not is_time(theirs.type):
+        return [
+            f"{raw.name}.{ours}: {raw.source} holds {theirs.type}, times are needed. "
+            "Convert them in a `sql:` source, e.g. to_timestamp(seconds)."
+        ]
+    if zone is not None or not zoneless or not is_time(theirs.type):
+        return []
+    return [
+        f"{raw.name}.{ours}: {zoneless} times carry no zone, e.g. {example!r} ({raw.source}). "
+        "Declare it: data.timezone: UTC, or a name like Europe/Berlin."
+    ]
+
+
+def _exported_columns(
+    con: duckdb.DuckDBPyConnection, raw: RawTable, source: ExportedSource, data: DataConfig
+) -> list[str]:
+    column = "NULL" if source.outcome is None else raw.columns[source.outcome].sql
+    outcome = f"CAST({column} AS VARCHAR)"
+    won = ", ".join(literal(value) for value in source.won)
+    columns = [
+        f"CASE WHEN {outcome} IS NULL THEN NULL WHEN {outcome} IN ({won}) THEN 1.0 ELSE 0.0 END AS won"
+    ]
+    if source.order_by is None:
+        return [*columns, "rowid::DOUBLE AS order_value", "-1::BIGINT AS as_of"]
+    order = raw.columns[source.order_by]
+    if _counts(con, raw, source.order_by):
+        return [*columns, f"{number_expression(order.sql)} AS order_value", "-1::BIGINT AS as_of"]
+    time = time_expression(order.sql, order.type, data.timezone)
+    return [*columns, f"({time})::DOUBLE AS order_value", f"coalesce({time}, -1) AS as_of"]
+
+
+def _counts(con: duckdb.DuckDBPyConnection, raw: RawTable, theirs: str) -> bool:
+    """Whether the column holds numbers rather than times."""
+    column = raw.columns[theirs]
+    if not is_time(column.type):
+        return True
+    if column.type != "VARCHAR":
+        return False
+    numbers, times = con.execute(
+        f"SELECT count({number_expression(column.sql)}), count({time_expression(column.sql, column.type, None)}) "
+        f"FROM {raw.sql_name}"
+    ).fetchall()[0]
+    return bool(numbers > times)

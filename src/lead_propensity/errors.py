@@ -1,0 +1,17 @@
+"""What can go wrong, by whose hand it is mended."""
+
+
+class LeadPropensityError(Exception):
+    """Base of every error that a user can mend; its text says what was got, needed and to do."""
+
+
+class ConfigError(LeadPropensityError):
+    """The config, a rules file or a command's argument is not usable."""
+
+
+class DataError(LeadPropensityError):
+    """The tables break their contract, or hold too little to answer the question."""
+
+
+class ModelError(LeadPropensityError):
+    """A model folder is missing, damaged, or does not fit the data."""

@@ -1,0 +1,58 @@
+"""Atomic outputs: a reader sees the old file or the new one, never half of it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from lead_propensity.errors import ConfigError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A scratch path beside `path` that takes its place when the block ends without an error.
+
+    Raises ConfigError where nothing can be written: no permission, a full disk, a folder in the way.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield scratch
+        scratch.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error}. Give another place.") from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: Path) -> None:
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    with replacing(path) as scratch:
+        pa.parquet.write_table(table, scratch, compression="zstd")
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Parquet or CSV, by the ending of `path`. Raises ConfigError for another ending."""
+    require_table_name(path)
+    if path.suffix == ".parquet":
+        write_parquet(table, path)
+    else:
+        with replacing(path) as scratch:
+            pa.csv.write_csv(table, scratch)
+
+
+def require_table_name(path: Path) -> None:
+    """Raises ConfigError unless `path` is one that `write_table` can write; ask before the work."""
+    if path.suffix not in (".parquet", ".csv"):
+        raise ConfigError(
+            f"output {path} ends in {path.suffix!r}; give a name that ends in .parquet or .csv."
+        )

@@ -1,0 +1,32 @@
+"""What every test gets: its own MLflow, one thread, and the public data where it lies."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before NumPy and LightGBM are imported: the test workers share the cores.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+DATA_ROOT = "LEAD_PROPENSITY_DATA_ROOT"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test writes to the user's MLflow; each worker makes its database once."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder with the public data sets; skips where there is none."""
+    given = os.environ.get(DATA_ROOT)
+    if not given:
+        pytest.skip(f"{DATA_ROOT} is not set: public data needed, see data/README.md")
+    root = Path(given)
+    if not root.is_dir():
+        pytest.skip(f"{DATA_ROOT} names {given}, which is no folder, see data/README.md")
+    return root.resolve()
