@@ -1,0 +1,225 @@
+"""The matrix: up to here tables and SQL, from here on arrays."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lead_propensity.config import CRITERIA, Config
+from lead_propensity.data.engine import identifier
+from lead_propensity.errors import ConfigError
+from lead_propensity.features import behaviour, points, profile
+from lead_propensity.features.behaviour import ALL_TIME, Aggregate
+from lead_propensity.features.catalogue import Catalogue, Feature
+from lead_propensity.features.points import Scorecard
+from lead_propensity.progress import Progress, silent
+
+PARTS = ("fit", "calibrate", "test", "purged", "immature", "scoring", "cohort")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Snapshots with their features and labels; the three frames share one row order.
+
+    `keys` has one row a snapshot, in the order of (`order`, `lead_id`, `population`):
+
+    - `lead_id`, `group_id` (the lead itself where none was given): text
+    - `as_of`: int64 microseconds UTC; -1 where rows carry no time (as exported)
+    - `order`: int64 place on the time line: `as_of`, or the row's rank (as exported)
+    - `label_known_at`: int64, in the units of `order`: when the label was known
+    - `population`: `training` or `stock`; `part`: one of PARTS
+    - `age_days`: float, NaN as exported
+    - `won`: 1.0, 0.0, or NaN where there is no label
+    - `amount`: float, of the won deal, else NaN
+
+    `X` has the catalogue's columns: float64 numbers (NaN = missing) and text categories (None = missing).
+    `rules` has float64 columns `rules__*`, one for each line of the points scorecard.
+    """
+
+    keys: pd.DataFrame
+    X: pd.DataFrame
+    rules: pd.DataFrame
+    catalogue: Catalogue
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def won(self) -> np.ndarray:
+        return self.keys["won"].to_numpy(np.float64)
+
+    def rows(self, mask: np.ndarray) -> Self:
+        """The snapshots where `mask` (n booleans) holds."""
+        return type(self)(
+            self.keys[mask].reset_index(drop=True),
+            self.X[mask].reset_index(drop=True),
+            self.rules[mask].reset_index(drop=True),
+            self.catalogue,
+        )
+
+    def part(self, *parts: str, population: str = "training") -> Self:
+        """The snapshots of these parts in one population."""
+        of_part = self.keys["part"].isin(parts).to_numpy()
+        return self.rows(of_part & (self.keys["population"] == population).to_numpy())
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the fit part taught about the data's vocabulary, and what was left out of it."""
+
+    catalogue: Catalogue
+    notes: tuple[str, ...]
+
+
+def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> Learned:
+    """The catalogue of this dataset, from the config and from rows known before `fit_until`."""
+    exported = config.data.exported is not None
+    definition: dict[str, Any] = {"shape": "exported" if exported else "history"}
+    if not exported:
+        definition |= behaviour.learn(con, config.features, fit_until)
+    else:
+        definition |= behaviour.NOTHING
+    learned = profile.learn(con, config, fit_until)
+    names = [attribute.name for attribute in learned.attributes]
+    declared: dict[str, str] = {c: config.features.criteria.get(c, c) for c in CRITERIA}
+    definition["attributes"] = [vars(attribute) for attribute in learned.attributes]
+    definition["criteria"] = {c: name for c, name in declared.items() if name in names}
+    definition["met"] = list(config.features.met)
+    definition["timezone"] = config.data.timezone
+    rows = [] if exported else [behaviour.AGE]
+    rows += [feature for feature, _ in behaviour.features(definition)]
+    rows += [feature for feature, _ in profile.features(definition)]
+    _refuse_name_clashes([feature.name for feature in rows])
+    return Learned(Catalogue(tuple(rows), definition), learned.notes)
+
+
+def build(
+    con: duckdb.DuckDBPyConnection,
+    catalogue: Catalogue,
+    card: Scorecard,
+    progress: Progress = silent,
+) -> Dataset:
+    """The features of every row of the table `snapshots`, in its order.
+
+    Works in buckets of leads, so that the memory needed does not grow with their number.
+    Raises DataError for an attribute that no table has, ConfigError for rules on hidden events.
+    """
+    definition = catalogue.definition
+    hidden = sorted(set(definition["exclude_events"]) & set(points.event_types(card)))
+    if hidden:
+        raise ConfigError(
+            f"the rules count the events {', '.join(hidden)}, which features.exclude_events hides. "
+            "Take them out of one of the two."
+        )
+    behaviour.number_events(con, definition, points.event_types(card))
+    rules = points.compile_rules(card, definition["criteria"], definition["met"])
+    attributes = [row["name"] for row in definition["attributes"]]
+    known = profile.known(con, [*attributes, *rules.attributes])
+    queries = _Queries.of(catalogue, rules)
+    found = con.execute("SELECT DISTINCT bucket FROM snapshots ORDER BY 1").fetchall()
+    buckets = [row[0] for row in found] or [0]  # without a snapshot: a matrix without rows
+    tables = []
+    for done, bucket in enumerate(buckets):
+        progress("features", done, len(buckets))
+        tables.append(con.sql(queries.select(known), params={"bucket": bucket}).to_arrow_table())
+    progress("features", len(buckets), len(buckets))
+    return _dataset(pa.concat_tables(tables), catalogue, list(queries.rules))
+
+
+def to_frame(data: Dataset) -> pd.DataFrame:
+    """The matrix for other tools: `lead_id, as_of, won, part`, then one column a feature.
+
+    `as_of` is a UTC time, missing where rows carry none; beside it `order` tells their place.
+    """
+    keys = data.keys
+    as_of = pd.to_datetime(keys["as_of"].where(keys["as_of"] >= 0), unit="us", utc=True)
+    front = keys[["lead_id"]].assign(
+        as_of=as_of, order=keys["order"], won=keys["won"], part=keys["part"]
+    )
+    return pd.concat([front, data.X], axis=1)
+
+
+@dataclass(frozen=True)
+class _Queries:
+    done: dict[str, Aggregate]
+    said: dict[str, str]
+    rules: tuple[str, ...]
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, rules: points.CompiledRules) -> Self:
+        done = {
+            feature.name: sql for feature, sql in behaviour.features(catalogue.definition)
+        } | rules.done
+        said = {behaviour.AGE.name: "s.age_days"} if behaviour.AGE in catalogue.features else {}
+        said |= {
+            feature.name: sql for feature, sql in profile.features(catalogue.definition)
+        } | rules.said
+        return cls(done, said, tuple(sorted([*rules.done, *rules.said])))
+
+    def select(self, known: str) -> str:
+        """One SELECT: a row for each snapshot of a bucket, with every column."""
+        aggregates = "".join(f", {a.sql} AS {identifier(name)}" for name, a in self.done.items())
+        did = "".join(
+            f", coalesce(d.{identifier(name)}, {a.empty})::DOUBLE AS {identifier(name)}"
+            for name, a in self.done.items()
+        )
+        said = "".join(f", {sql} AS {identifier(name)}" for name, sql in self.said.items())
+        return f"""
+            WITH seen AS (
+                SELECT s.snapshot_id, s.as_of, e.occurred_at, e.known_at,
+                       e.type_id, e.rule_id, e.channel_id, e.is_positive, e.value
+                FROM snapshots AS s JOIN numbered_events AS e ON e.lead_id = s.lead_id AND {ALL_TIME.where("e", "s")}
+                WHERE s.bucket = $bucket
+            ), did AS (
+                SELECT e.snapshot_id{aggregates} FROM seen AS e GROUP BY e.snapshot_id
+            ), known AS ({known})
+            SELECT s.*{did}{said}
+            FROM snapshots AS s JOIN known AS k USING (snapshot_id) LEFT JOIN did AS d USING (snapshot_id)
+            WHERE s.bucket = $bucket"""
+
+
+def _dataset(table: pa.Table, catalogue: Catalogue, rules: list[str]) -> Dataset:
+    frame = table.sort_by(
+        [("place", "ascending"), ("lead_id", "ascending"), ("population", "ascending")]
+    )
+    keys = pd.DataFrame(
+        {
+            "lead_id": frame["lead_id"].to_pandas().astype(object),
+            "group_id": frame["group_id"].to_pandas().astype(object),
+            "as_of": frame["as_of"].to_numpy(),
+            "order": frame["place"].to_numpy(),
+            "label_known_at": frame["label_known_at"].to_numpy(),
+            "population": frame["population"].to_pandas().astype(object),
+            "part": frame["part"].to_pandas().astype(object),
+            "age_days": _floats(frame["age_days"]),
+            "won": _floats(frame["won"]),
+            "amount": _floats(frame["amount"]),
+        }
+    )
+    X = {feature.name: _column(frame[feature.name], feature) for feature in catalogue.features}
+    scored = {name: _floats(frame[name]) for name in rules}
+    return Dataset(
+        keys, pd.DataFrame(X, index=keys.index), pd.DataFrame(scored, index=keys.index), catalogue
+    )
+
+
+def _column(column: pa.ChunkedArray, feature: Feature) -> np.ndarray | pd.Series:
+    if feature.column_type == "number":
+        return _floats(column)
+    return pd.Series(column.to_pylist(), dtype=object)  # else pandas would turn None into NaN
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _refuse_name_clashes(names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"an attribute has the name of another feature: {', '.join(twice)}. "
+            "Rename it in data.leads.columns or by a `sql:` source."
+        )

@@ -1,0 +1,172 @@
+"""Which snapshots exist, what their labels are, and that no part borrows from a later one.
+
+Seen to fail once: `<` for `<=` at the purge, the horizon closed at its end, a won deal's late `known_at`
+ignored, an immature snapshot labelled lost, `closed_at >= as_of` as `>` in the open condition.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lead_propensity.errors import DataError
+from lead_propensity.features import snapshots
+from worlds import DAY, config, database
+
+EXPORT = 19_500 * DAY
+HORIZON = 10
+SETTINGS = config(
+    snapshots={"every_days": 3, "horizon_days": HORIZON, "max_age_days": 60},
+    split={"calibrate_days": 20, "test_days": 15},
+)
+quick = settings(max_examples=50, deadline=None)
+
+
+def made(leads: Sequence[tuple], deals: Sequence[tuple], settings_=SETTINGS) -> pd.DataFrame:
+    con = database(leads, deals=deals)
+    snapshots.make_training(con, settings_, EXPORT)
+    return con.execute("SELECT * FROM snapshots ORDER BY snapshot_id").df()
+
+
+# A lead is born some days before the export and closes at a boundary of the grid, a microsecond around it.
+lives = st.lists(
+    st.tuples(
+        st.integers(0, 130),
+        st.one_of(st.none(), st.tuples(
+            st.integers(0, 60), st.sampled_from([-1, 0, 1]), st.booleans(), st.sampled_from([0, 1, 9 * DAY]),
+        )),
+    ),
+    min_size=1, max_size=8,
+)  # fmt: skip
+EVERGREEN = [(f"always{born:03d}", EXPORT - born * DAY, "g") for born in range(1, 140, 2)]
+
+
+def world(drawn: list[tuple]) -> tuple[list[tuple], list[tuple]]:
+    leads, deals = list(EVERGREEN), []
+    for number, (born, deal) in enumerate(drawn):
+        created = EXPORT - born * DAY
+        leads.append((f"l{number}", created, "g"))
+        if deal is not None:
+            after, step, won, late = deal
+            closed = created + after * DAY + step
+            known = closed + late
+            if closed >= created and known <= EXPORT:
+                deals.append((f"l{number}", closed, won, 10.0, known))
+    return leads, deals
+
+
+@quick
+@given(drawn=lives)
+def test_a_snapshot_is_an_open_lead_and_its_label_is_the_horizon(drawn: list[tuple]) -> None:
+    leads, deals = world(drawn)
+    rows = made(leads, deals)
+    created = {lead: time for lead, time, _ in leads}
+    deal_of = {deal[0]: deal for deal in deals}
+    for row in rows.itertuples():
+        assert created[row.lead_id] < row.as_of <= created[row.lead_id] + 60 * DAY
+        deal = deal_of.get(row.lead_id)
+        assert deal is None or deal[1] >= row.as_of, "a closed lead has no snapshot"
+        if row.as_of + HORIZON * DAY > EXPORT:
+            assert row.part == "immature"
+            assert pd.isna(row.won), "an immature snapshot is not a lost one"
+            continue
+        wins = deal is not None and deal[2] and row.as_of <= deal[1] < row.as_of + HORIZON * DAY
+        assert row.won == float(wins)
+        assert pd.isna(row.amount) != wins
+
+
+@quick
+@given(drawn=lives)
+def test_every_label_of_a_part_was_known_when_the_next_part_began(drawn: list[tuple]) -> None:
+    leads, deals = world(drawn)
+    rows = made(leads, deals)
+    known = {deal[0]: deal[4] for deal in deals}
+    for earlier, later in (("fit", "calibrate"), ("calibrate", "test"), ("fit", "test")):
+        start = rows.loc[rows["part"] == later, "as_of"].min()
+        before = rows[rows["part"] == earlier]
+        assert (before["as_of"] + HORIZON * DAY <= start).all()
+        won = before[before["won"] == 1]
+        assert (won["lead_id"].map(known) < start).all(), "a win reported late teaches nobody early"
+
+
+@quick
+@given(drawn=lives, order=st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_changes_no_snapshot(drawn: list[tuple], order: object) -> None:
+    leads, deals = world(drawn)
+    before = made(leads, deals)
+    order.shuffle(leads)  # type: ignore[attr-defined]
+    order.shuffle(deals)  # type: ignore[attr-defined]
+    pd.testing.assert_frame_equal(before, made(leads, deals))
+
+
+@pytest.mark.parametrize(
+    ("step", "label"), [(-1, None), (0, 1.0), (HORIZON * DAY - 1, 1.0), (HORIZON * DAY, 0.0)]
+)
+def test_a_deal_at_the_boundary_is_on_one_side_only(step: int, label: float | None) -> None:
+    """A deal at `as_of` belongs to the label; one at the horizon's end to neither side."""
+    as_of = EXPORT - 13 * DAY
+    con = database([("a", as_of - DAY, "a")], deals=[("a", as_of + step, True, None, as_of + step)])
+    con.execute(
+        f"CREATE TABLE moments AS SELECT {as_of}::BIGINT AS as_of, 'training' AS population"
+    )
+    snapshots._fill(
+        con,
+        "SELECT 'a' AS lead_id, as_of, population FROM moments",
+        SETTINGS.snapshots,
+        EXPORT,
+        "'fit'",
+    )
+    rows = con.execute("SELECT won FROM snapshots").fetchall()
+    assert rows == ([] if label is None else [(label,)])
+
+
+def test_a_lead_created_at_the_snapshot_is_not_there_yet() -> None:
+    as_of = EXPORT - 30 * DAY
+    con = database([("at", as_of, "g"), ("before", as_of - 1, "g")])
+    snapshots.make_open(con, SETTINGS.snapshots, as_of)
+    assert con.execute("SELECT lead_id FROM snapshots").fetchall() == [("before",)]
+
+
+def test_the_stock_is_every_open_lead_once_a_week() -> None:
+    rows = made(EVERGREEN, [])
+    stock = rows[rows["population"] == "stock"]
+    assert set(stock["part"]) == {"calibrate", "test"}
+    for as_of, here in stock.groupby("as_of"):
+        open_now = {lead for lead, born, _ in EVERGREEN if born < as_of <= born + 60 * DAY}
+        assert set(here["lead_id"]) == open_now
+    days = sorted(stock.loc[stock["part"] == "test", "as_of"].unique())
+    assert all(later - earlier == 7 * DAY for earlier, later in itertools.pairwise(days))
+
+
+def test_lead_ages_take_the_place_of_the_grid() -> None:
+    aged = SETTINGS.model_copy(
+        update={"snapshots": SETTINGS.snapshots.model_copy(update={"ages_days": (1, 7)})}
+    )
+    rows = made(EVERGREEN, [], aged)
+    training = rows[rows["population"] == "training"]
+    assert set(training["age_days"]) == {1.0, 7.0}
+
+
+def test_a_history_too_short_says_what_it_takes() -> None:
+    with pytest.raises(DataError, match=r"the fit part holds no snapshot.*two purges.*65 days"):
+        made([(f"l{n}", EXPORT - n * DAY, "g") for n in range(1, 50)], [])
+
+
+def test_cohorts_know_only_deals_known_by_then() -> None:
+    """What the level tracker may learn from at a moment: horizons that ended, deals known before it."""
+    moment = EXPORT - 20 * DAY
+    late = [
+        ("a", moment - 15 * DAY, True, 1.0, moment + DAY),
+        ("b", moment - 15 * DAY, True, 1.0, moment - DAY),
+    ]
+    con = database([(name, moment - 40 * DAY, name) for name in "abc"], deals=late)
+    snapshots.make_cohorts(con, SETTINGS.snapshots, moment, weeks=4, after=0)
+    rows = con.execute("SELECT lead_id, as_of, won, label_known_at FROM snapshots").df()
+    assert (rows["as_of"] + HORIZON * DAY <= moment).all()
+    assert (rows["label_known_at"] <= moment).all()
+    won_within = rows[rows["as_of"] == moment - 17 * DAY].set_index("lead_id")["won"]
+    assert won_within["a"] == 0, "reported after the moment: then it looked open"
+    assert rows.loc[rows["lead_id"] == "b", "won"].sum() > 0
