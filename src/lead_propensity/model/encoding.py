@@ -1,0 +1,187 @@
+"""From the catalogue's columns to numbers: codes for trees, standardised columns for a line."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from lead_propensity.features.catalogue import Feature
+
+MIN_LEADS = 20
+"""A level of a category stands alone from so many leads on."""
+MAX_LEVELS = 100
+HEAVY_TAIL = 2.0
+"""Skewness from which a number is taken as a signed logarithm."""
+MARGIN = 0.5
+"""How far outside the fit part's range a standardised number may lie."""
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """How one number becomes a standardised column, and one more where some were missing."""
+
+    name: str
+    log: bool
+    mean: float
+    scale: float
+    low: float
+    high: float
+    missing: bool
+
+    @classmethod
+    def fit(cls, name: str, values: np.ndarray) -> Self:
+        seen = values[np.isfinite(values)]
+        log = _heavy(seen)
+        seen = _signed_log(seen) if log else seen
+        mean, scale = (float(seen.mean()), float(seen.std())) if len(seen) else (0.0, 1.0)
+        scale = scale if scale > 0 else 1.0
+        inside = (seen - mean) / scale
+        low, high = (float(inside.min()), float(inside.max())) if len(seen) else (0.0, 0.0)
+        missing = bool(np.isnan(values).any())
+        return cls(name, log, mean, scale, low - MARGIN, high + MARGIN, missing)
+
+    @property
+    def width(self) -> int:
+        return 1 + self.missing
+
+    def write(self, values: np.ndarray, into: np.ndarray) -> None:
+        """Fill `into` (n x width)."""
+        given = _signed_log(values) if self.log else values
+        standard = np.clip((given - self.mean) / self.scale, self.low, self.high)
+        into[:, 0] = np.where(np.isnan(standard), 0.0, standard)
+        if self.missing:
+            into[:, 1] = np.isnan(values)
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """Known levels; code len(levels) is every rare or unseen one, and missing is its own level."""
+
+    name: str
+    levels: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, name: str, values: pd.Series, lead_ids: pd.Series) -> Self:
+        pairs = pd.DataFrame({"level": values.to_numpy(), "lead": lead_ids.to_numpy()}).dropna()
+        leads = pairs.drop_duplicates().groupby("level", sort=True).size()
+        often = leads[leads >= MIN_LEADS].sort_values(ascending=False, kind="stable")
+        return cls(name, tuple(sorted(str(level) for level in often.index[:MAX_LEVELS])))
+
+    @property
+    def width(self) -> int:
+        return len(self.levels) + 2
+
+    def codes(self, values: pd.Series) -> np.ndarray:
+        """0 .. len(levels), NaN where missing."""
+        code = {level: place for place, level in enumerate(self.levels)}
+        texts = values.astype(object)
+        codes = texts.map(code).to_numpy(np.float64, na_value=np.nan)
+        other = np.isnan(codes) & texts.notna().to_numpy()
+        return np.where(other, float(len(self.levels)), codes)
+
+    def write(self, codes: np.ndarray, into: np.ndarray) -> None:
+        """Fill `into` (n x width) with one column a code; the last is missing."""
+        places = np.where(np.isnan(codes), len(self.levels) + 1, codes).astype(np.int64)
+        into[:] = 0.0
+        into[np.arange(len(places)), places] = 1.0
+
+
+Column = NumberColumn | CategoryColumn
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Both views of the catalogue's columns, learned on the fit part (no label is looked at)."""
+
+    columns: tuple[Column, ...]
+    dropped: tuple[str, ...]
+    """Features that are constant in the fit part."""
+
+    @classmethod
+    def fit(cls, X: pd.DataFrame, lead_ids: pd.Series, features: Sequence[Feature]) -> Self:
+        columns: list[Column] = []
+        dropped = []
+        for feature in features:
+            values = X[feature.name]
+            if len(pd.unique(values)) <= 1:
+                dropped.append(feature.name)
+            elif feature.column_type == "category":
+                columns.append(CategoryColumn.fit(feature.name, values, lead_ids))
+            else:
+                columns.append(NumberColumn.fit(feature.name, _numbers(values)))
+        return cls(tuple(columns), tuple(dropped))
+
+    def only(self, names: Collection[str]) -> Self:
+        """The same encoding of fewer features."""
+        columns = tuple(column for column in self.columns if column.name in names)
+        return type(self)(columns, self.dropped)
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def categories(self) -> list[int]:
+        """Positions of the categories in `for_trees`."""
+        return [i for i, c in enumerate(self.columns) if isinstance(c, CategoryColumn)]
+
+    @property
+    def linear_owners(self) -> np.ndarray:
+        """For each column of `for_linear` the position of its feature in `names`."""
+        return np.repeat(np.arange(len(self.columns)), [c.width for c in self.columns])
+
+    def for_trees(self, X: pd.DataFrame) -> np.ndarray:
+        """n x len(names): numbers as they are, categories as codes, missing as NaN."""
+        matrix = np.empty((len(X), len(self.columns)))
+        for place, column in enumerate(self.columns):
+            matrix[:, place] = _codes_or_numbers(column, X)
+        return matrix
+
+    def for_linear(self, X: pd.DataFrame) -> np.ndarray:
+        """n x len(linear_owners), without missing values."""
+        matrix = np.empty((len(X), sum(column.width for column in self.columns)), order="F")
+        place = 0
+        for column in self.columns:
+            column.write(_codes_or_numbers(column, X), matrix[:, place : place + column.width])
+            place += column.width
+        return matrix
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [{"category": isinstance(c, CategoryColumn), **asdict(c)} for c in self.columns]
+        return {"columns": rows, "dropped": list(self.dropped)}
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Self:
+        return cls(tuple(_column(**row) for row in tree["columns"]), tuple(tree["dropped"]))
+
+
+def _column(category: bool, **fields: Any) -> Column:
+    if category:
+        return CategoryColumn(fields["name"], tuple(fields["levels"]))
+    return NumberColumn(**fields)
+
+
+def _codes_or_numbers(column: Column, X: pd.DataFrame) -> np.ndarray:
+    values = X[column.name]
+    return column.codes(values) if isinstance(column, CategoryColumn) else _numbers(values)
+
+
+def _numbers(values: pd.Series) -> np.ndarray:
+    return values.to_numpy(np.float64, na_value=np.nan)
+
+
+def _signed_log(values: np.ndarray) -> np.ndarray:
+    logged: np.ndarray = np.sign(values) * np.log1p(np.abs(values))
+    return logged
+
+
+def _heavy(seen: np.ndarray) -> bool:
+    if len(seen) == 0:
+        return False
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        centred = seen - seen.mean()
+        skew = np.mean(centred**3) / np.mean(centred**2) ** 1.5
+    # Numbers so large that their cube overflows are heavy-tailed as well.
+    return not bool(abs(skew) <= HEAVY_TAIL)

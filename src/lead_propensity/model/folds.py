@@ -1,0 +1,94 @@
+"""Folds that respect time: what a fold learns from was known before what it is judged on."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+FOLDS = 3
+EARLIEST = 0.4
+"""Share of the rows before the first validation."""
+MIN_OF_EACH = 5
+"""Wins, and losses, that each side of a fold needs."""
+MIN_KNOWN = 0.1
+"""Share of all wins, and losses, known before the first validation."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Row positions; every label of `train` was known at `starts`, the first order of `valid`."""
+
+    starts: int
+    train: np.ndarray
+    valid: np.ndarray
+
+
+def time_folds(keys: pd.DataFrame, count: int = FOLDS) -> tuple[Fold, ...]:
+    """At most `count` expanding folds over the last 60% of labelled rows; () if history is short.
+
+    `keys` as in Dataset. Where labels come late the first validation starts later.
+    """
+    order = keys["order"].to_numpy(np.int64)
+    known_at = keys["label_known_at"].to_numpy(np.int64)
+    won = keys["won"].to_numpy(np.float64)
+    starts = _starts(order, _first_start(order, known_at, won), count)
+    ends = [*starts[1:], np.iinfo(np.int64).max][: len(starts)]
+    folds = [
+        Fold(
+            start,
+            np.flatnonzero((known_at <= start) & (order < start)),
+            np.flatnonzero((order >= start) & (order < end)),
+        )
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    return tuple(fold for fold in folds if _enough(won[fold.train]) and _enough(won[fold.valid]))
+
+
+def sample_of_leads(lead_ids: pd.Series, limit: int) -> np.ndarray:
+    """n booleans: whole leads, chosen by a hash of their id, at most `limit` rows together."""
+    if len(lead_ids) <= limit:
+        return np.ones(len(lead_ids), dtype=bool)
+    codes, leads = pd.factorize(lead_ids)
+    place = np.argsort(stable_hash(leads), kind="stable")
+    taken = np.zeros(len(leads), dtype=bool)
+    taken[place[np.cumsum(np.bincount(codes)[place]) <= limit]] = True
+    chosen: np.ndarray = taken[codes]
+    return chosen
+
+
+def stable_hash(ids: pd.Index) -> np.ndarray:
+    """A uint64 per id, the same on every machine and in every process."""
+    digests = (hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in ids)
+    return np.frombuffer(b"".join(digests), dtype="<u8")
+
+
+def hash_folds(ids: pd.Series, count: int) -> np.ndarray:
+    """A number below `count` per row; all rows of one id get the same."""
+    codes, names = pd.factorize(ids)
+    numbers: np.ndarray = (stable_hash(names) % count).astype(np.int64)[codes]
+    return numbers
+
+
+def _first_start(order: np.ndarray, known_at: np.ndarray, won: np.ndarray) -> int | None:
+    early = int(np.quantile(order, EARLIEST, method="higher"))
+    for outcome in (0.0, 1.0):
+        known = np.sort(known_at[won == outcome])
+        need = max(MIN_OF_EACH, int(np.ceil(MIN_KNOWN * len(known))))
+        if len(known) < need:
+            return None
+        early = max(early, int(known[need - 1]))
+    return early
+
+
+def _starts(order: np.ndarray, first: int | None, count: int) -> list[int]:
+    later = order[order >= first] if first is not None else order[:0]
+    if len(later) == 0:
+        return []
+    shares = np.arange(count) / count
+    return [int(start) for start in np.unique(np.quantile(later, shares, method="higher"))]
+
+
+def _enough(won: np.ndarray) -> bool:
+    wins = int(np.sum(won == 1.0))
+    return min(wins, len(won) - wins) >= MIN_OF_EACH

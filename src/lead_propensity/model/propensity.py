@@ -1,0 +1,230 @@
+"""PropensityModel: fit, predict, explain, save, load."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from lead_propensity.config import Config
+from lead_propensity.errors import DataError, ModelError
+from lead_propensity.features.matrix import Dataset
+from lead_propensity.model import storage
+from lead_propensity.model.bands import Bands, Stock
+from lead_propensity.model.calibration import (
+    Calibrator,
+    CalibratorChoice,
+    Identity,
+    choose_calibrator,
+    fit_calibrator,
+)
+from lead_propensity.model.fitting import Members, fit_members
+from lead_propensity.model.grades import Grades
+from lead_propensity.model.learned import Learned
+from lead_propensity.model.learners import Blend
+from lead_propensity.model.level import Calendar, LevelTracker, Scored, decide
+from lead_propensity.model.reasons import explain
+from lead_propensity.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Arrays of one length; `raw_score`, `fit` and `interest` are log-odds."""
+
+    raw_score: np.ndarray
+    probability_untracked: np.ndarray
+    fit: np.ndarray
+    interest: np.ndarray
+    fit_grade: np.ndarray
+    """`A` (best) to `D`."""
+    interest_grade: np.ndarray
+    """`1` (best) to `4`."""
+    logistic_probability: np.ndarray
+    """Of the logistic member alone, calibrated the same way."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a model may learn from: labelled rows, and the stock that the bands are for."""
+
+    train: Dataset
+    calibrate: Dataset
+    stock: Dataset
+
+    @classmethod
+    def of(cls, data: Dataset) -> Self:
+        """Raises DataError where one is missing or holds one class only."""
+        train, calibrate = _labelled(data.part("fit")), _labelled(data.part("calibrate"))
+        wins = int(train.won.sum())
+        if min(wins, len(train) - wins) == 0:
+            raise DataError(
+                f"The fit part holds {len(train)} labelled snapshots, {wins} of them won. At least "
+                "one won and one not won are needed. Give more history, or shorten "
+                "snapshots.horizon_days, split.calibrate_days or split.test_days."
+            )
+        if len(calibrate) == 0:
+            raise DataError(
+                "The calibrate part holds no labelled snapshot. Give more history, or lengthen "
+                "split.calibrate_days."
+            )
+        stock = data.part("calibrate", population="stock")
+        return cls(train, calibrate, stock if len(stock) else calibrate)
+
+    @property
+    def labels_until(self) -> int:
+        return max(int(p.keys["label_known_at"].max()) for p in (self.train, self.calibrate))
+
+    @property
+    def oldest_age_days(self) -> float | None:
+        oldest = float(np.fmax(*(p.keys["age_days"].max() for p in (self.train, self.calibrate))))
+        return None if np.isnan(oldest) else oldest
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The calibrators of the blend and of its logistic member, and how they were chosen."""
+
+    main: Calibrator
+    logistic: Calibrator
+    choice: CalibratorChoice
+
+    @classmethod
+    def fit(cls, members: Members, calibrate: Dataset) -> Self:
+        """The kinds from out-of-time scores of the fit part, the parameters from `calibrate`."""
+        judged = members.out_of_time
+        won, groups = judged.keys["won"].to_numpy(np.float64), judged.keys["group_id"]
+        choice = choose_calibrator(judged.score, won, groups)
+        line = choose_calibrator(judged.logistic_score, won, groups)
+        logistic = members.main.logistic if isinstance(members.main, Blend) else members.main
+        return cls(
+            fit_calibrator(choice.kind, members.main.raw_score(calibrate.X), calibrate.won),
+            fit_calibrator(line.kind, logistic.raw_score(calibrate.X), calibrate.won),
+            choice,
+        )
+
+
+class PropensityModel(Learned):
+    """A calibrated, banded model of how likely a lead is to be won."""
+
+    @classmethod
+    def fit(cls, data: Dataset, config: Config, progress: Progress = silent) -> Self:
+        """Learns from the parts `fit` and `calibrate` alone; `test` is not looked at.
+
+        Raises DataError where the fit part has no or one class, or the calibrate part is empty.
+        """
+        parts = Parts.of(data)
+        as_exported = config.data.exported is not None
+        members = fit_members(parts.train, config, progress)
+        progress("calibrating", 0, 1)
+        calibrated = Calibrated.fit(members, parts.calibrate)
+        level = _level(members, calibrated.main, parts, as_exported)
+        bands = _bands(members, calibrated.main, parts, config)
+        sides = [side.raw_score(parts.calibrate.X) for side in (members.fit, members.interest)]
+        progress("calibrating", 1, 1)
+        return cls(
+            catalogue=data.catalogue,
+            main=members.main,
+            fit_side=members.fit,
+            interest_side=members.interest,
+            calibrator=calibrated.main,
+            logistic_calibrator=calibrated.logistic,
+            grades=Grades.fit(*sides),
+            level=level,
+            bands=bands,
+            horizon_days=None if as_exported else config.snapshots.horizon_days,
+            labels_until=parts.labels_until,
+            oldest_age_days=parts.oldest_age_days,
+            notes=_notes(members, calibrated, level, bands),
+            choices={**members.choices, **_choices(calibrated, level)},
+            trials=members.trials,
+        )
+
+    def predict(self, X: pd.DataFrame, catalogue_fingerprint: str) -> Prediction:
+        """Scores at the stored level. Raises ModelError for features of another definition."""
+        if catalogue_fingerprint != self.catalogue.fingerprint:
+            raise ModelError(
+                f"The features are defined as {catalogue_fingerprint}, the model was trained on "
+                f"{self.catalogue.fingerprint}. Compute them with the model's features.json."
+            )
+        missing = [name for name in self.catalogue.names if name not in X.columns]
+        if missing:
+            raise ModelError(
+                f"{len(missing)} features of the model are missing, the first is {missing[0]!r}. "
+                "Compute them with the model's features.json."
+            )
+        score = self.main.raw_score(X)
+        fit, interest = self.fit_side.raw_score(X), self.interest_side.raw_score(X)
+        return Prediction(
+            raw_score=score,
+            probability_untracked=self.calibrator.predict(score),
+            fit=fit,
+            interest=interest,
+            fit_grade=self.grades.of_fit(fit),
+            interest_grade=self.grades.of_interest(interest),
+            logistic_probability=self.logistic_calibrator.predict(self.logistic.raw_score(X)),
+        )
+
+    def reasons(self, X: pd.DataFrame, rows: np.ndarray) -> list[str]:
+        """For each row position in `rows` a JSON array of {text, sign, strength}."""
+        return explain(self.main, self.catalogue.features, X, rows)
+
+    @cached_property
+    def model_id(self) -> str:
+        """Twelve hex digits: the same data, config and seed give the same."""
+        return storage.model_id(self.to_files())
+
+    def save(self, folder: Path) -> None:
+        """Write the model folder: plain text only."""
+        storage.write(folder, self.to_files())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a model folder; nothing in it is executed.
+
+        Raises ModelError where a file is missing, changed since it was saved, or malformed.
+        """
+        return cls.from_files(storage.read(folder))
+
+
+def _labelled(data: Dataset) -> Dataset:
+    labelled = ~np.isnan(data.won)
+    return data if labelled.all() else data.rows(labelled)
+
+
+def _bands(members: Members, calibrator: Calibrator, parts: Parts, config: Config) -> Bands:
+    probability = calibrator.predict(members.main.raw_score(parts.stock.X))
+    stock = Stock.of(parts.stock.keys, probability)
+    return Bands.fit(config.bands, stock, parts.oldest_age_days)
+
+
+def _level(
+    members: Members, calibrator: Calibrator, parts: Parts, as_exported: bool
+) -> LevelTracker:
+    """Judged on out-of-time scores of the fit part, then on the calibrate part."""
+    judged, calibrate = members.out_of_time, parts.calibrate
+    probability = calibrator.predict(members.main.raw_score(calibrate.X))
+    earlier = np.concatenate([Identity().predict(judged.score), probability])
+    keys = pd.concat([judged.keys, calibrate.keys], ignore_index=True)
+    rows = len(parts.train) + len(calibrate)
+    return decide(Scored.of(keys, earlier), Calendar.of(as_exported, rows))
+
+
+def _notes(
+    members: Members, calibrated: Calibrated, level: LevelTracker, bands: Bands
+) -> tuple[str, ...]:
+    chosen, used = calibrated.choice.kind, calibrated.main.kind
+    calibration = f"Calibrator: {used}."
+    if chosen != used:
+        calibration = f"Calibrator: {used}; too few wins in the calibrate part to fit {chosen}."
+    hot = () if bands.hot_refused is None else (f"Nobody is hot: {bands.hot_refused}",)
+    return (*members.notes, calibration, level.note, *hot)
+
+
+def _choices(calibrated: Calibrated, level: LevelTracker) -> dict[str, Any]:
+    return {
+        "calibrator": calibrated.main.kind,
+        "calibrator_losses": calibrated.choice.losses,
+        "level_tracker": level.to_json(),
+    }

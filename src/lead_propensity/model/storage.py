@@ -1,0 +1,71 @@
+"""A model folder: plain text files, and `digests.json` that knows each one's sha256."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lead_propensity.errors import ModelError
+
+DIGESTS = "digests.json"
+
+
+def json_bytes(tree: object) -> bytes:
+    """The same bytes for the same tree; NaN is refused."""
+    text = json.dumps(tree, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+
+
+def model_id(files: Mapping[str, bytes]) -> str:
+    """Twelve hex digits that stand for the content of all files."""
+    return hashlib.sha256(json_bytes(digests(files))).hexdigest()[:12]
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all files, and their digests last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / DIGESTS).write_bytes(json_bytes(digests(files)))
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    """All files that the digests list. Raises ModelError for a missing or changed one."""
+    expected = parsed(DIGESTS, _content(folder, DIGESTS))
+    files = {}
+    for name, digest in expected.items():
+        if Path(name).name != name:
+            raise ModelError(f"{folder / DIGESTS} lists {name!r}, which is no plain file name.")
+        files[name] = _content(folder, name)
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            raise ModelError(
+                f"{folder / name} has changed since it was saved: its sha256 is not the one in "
+                f"{DIGESTS}. Train again, or restore the folder."
+            )
+    return files
+
+
+def parsed(name: str, content: bytes) -> dict[str, Any]:
+    """A JSON object. Raises ModelError for anything else."""
+    try:
+        tree = json.loads(content)
+    except ValueError as error:
+        raise ModelError(f"{name} of the model folder is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise ModelError(f"{name} of the model folder holds no JSON object. Train again.")
+    return tree
+
+
+def _content(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{folder / name} cannot be read ({error.strerror}). Give the folder of a trained "
+            "model: it holds model.json and digests.json."
+        ) from error

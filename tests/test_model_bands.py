@@ -1,0 +1,128 @@
+"""Bands: the capacity is kept, and hot is a promise or it is not made."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lead_propensity.config import BandsConfig
+from lead_propensity.model.bands import Bands, Stock, threshold_for
+
+snapshots = st.lists(
+    st.tuples(st.integers(0, 20), st.sampled_from([0.1, 0.2, 0.3, 0.300001, 0.9])),
+    min_size=1,
+    max_size=80,
+)
+
+
+def stock(n: int = 4000, weeks: int | None = 4, lift: float = 0.3, seed: int = 0) -> Stock:
+    """Leads seen on so many dates; the upper tenth is won `lift` more often than the rest."""
+    rng = np.random.default_rng(seed)
+    probability = rng.random(n)
+    won = (rng.random(n) < 0.1 + lift * (probability > 0.9)).astype(float)
+    lead = np.arange(n) // 4
+    look = None if weeks is None else np.arange(n) % weeks
+    return Stock(probability, won, lead, lead, np.full(n, 5.0), look)
+
+
+@given(snapshots, st.integers(0, 25))
+def test_capacity_is_never_overshot_and_never_wasted(rows, most):
+    lead, probability = (np.array(column) for column in zip(*rows, strict=True))
+    highest = pd.Series(probability).groupby(lead).max().to_numpy()
+    start = threshold_for(probability, lead, most)
+    if start is None:
+        ties = np.sum(highest == highest.max())
+        assert ties > most
+    else:
+        assert start in highest
+        assert np.sum(highest >= start) <= most
+        lower = highest[highest < start]
+        assert lower.size == 0 or np.sum(highest >= lower.max()) > most
+
+
+def test_so_many_leads_become_hot_a_week_beside_the_backlog():
+    world = stock()
+    config = BandsConfig(policy="capacity", hot_per_week=20)
+    bands = Bands.fit(config, world, oldest_age_days=None)
+    assert bands.hot_from is not None
+    assert world.look is not None
+    hot = bands.assign(world.probability, world.age_days) == "hot"
+    backlog = set(world.lead_id[hot & (world.look == 0)])
+    assert len(set(world.lead_id[hot]) - backlog) == 20 * 3
+
+
+@given(snapshots, st.integers(0, 25), st.randoms(use_true_random=False))
+def test_the_backlog_of_the_first_look_is_not_newly_hot(rows, most, draw):
+    lead, probability = (np.array(column) for column in zip(*rows, strict=True))
+    first = np.array([draw.random() < 0.4 for _ in rows])
+    start = threshold_for(probability, lead, most, first)
+    if start is not None:
+        backlog = set(lead[first & (probability >= start)])
+        assert len(set(lead[probability >= start]) - backlog) <= most
+
+
+def test_as_exported_a_share_of_the_leads_is_hot():
+    world = stock(weeks=None)
+    config = BandsConfig(policy="capacity", hot_per_week=20, hot_share=0.05)
+    bands = Bands.fit(config, world, oldest_age_days=None)
+    hot = bands.assign(world.probability, world.age_days) == "hot"
+    assert len(set(world.lead_id[hot])) == 50
+
+
+def test_hot_without_evidence_is_refused_in_words():
+    bands = Bands.fit(BandsConfig(hot_share=0.1), stock(lift=0.0), oldest_age_days=None)
+    assert bands.hot_from is None
+    assert bands.hot_refused is not None
+    assert "not enough evidence" in bands.hot_refused
+    assert set(bands.assign(np.linspace(0, 1, 50), np.zeros(50))) == {"cold", "warm"}
+
+
+def test_copies_of_few_leads_are_no_evidence():
+    lead = np.repeat(np.arange(8), 100)
+    probability = np.where(lead < 2, 0.9, 0.1)
+    won = np.isin(lead, [0, 2, 3]).astype(float)
+    world = Stock(probability, won, lead, lead, np.zeros(len(lead)), None)
+    assert Bands.fit(BandsConfig(hot_share=0.3), world, None).hot_from is None
+
+
+def test_the_promises_count_every_labelled_snapshot_once():
+    world = stock()
+    world.won[:100] = np.nan
+    bands = Bands.fit(BandsConfig(hot_share=0.1), world, oldest_age_days=None)
+    assert [promise.band for promise in bands.promises] == ["cold", "warm", "hot"]
+    assert sum(promise.n for promise in bands.promises) == len(world.won) - 100
+    hot = bands.promises[-1]
+    assert hot.observed is not None
+    assert bands.base_rate < hot.lower <= hot.observed <= hot.upper
+    assert hot.deff >= 1.0
+
+
+def test_a_lead_older_than_any_in_training_is_never_hot():
+    bands = Bands.fit(BandsConfig(hot_share=0.1), stock(), oldest_age_days=30.0)
+    assert list(bands.assign(np.array([1.0] * 3), np.array([30.0, 30.1, np.nan]))) == [
+        "hot",
+        "warm",
+        "hot",
+    ]
+
+
+def test_hot_pays_where_the_expected_value_covers_the_contact():
+    config = BandsConfig(policy="value", cost_per_contact=85, value_per_win=100)
+    bands = Bands.fit(config, stock(), oldest_age_days=None)
+    assert bands.hot_from == pytest.approx(0.85)
+    dear = BandsConfig(policy="value", cost_per_contact=50, value_per_win=40)
+    assert "costs more" in str(Bands.fit(dear, stock(), None).hot_refused)
+
+
+def test_warm_is_the_base_rate_and_never_above_hot():
+    world = stock()
+    low = Bands.fit(BandsConfig(policy="thresholds", hot=0.01), world, None)
+    assert low.hot_from is None or low.warm_from <= low.hot_from
+    usual = Bands.fit(BandsConfig(policy="thresholds", hot=0.9), world, None)
+    assert usual.warm_from == pytest.approx(world.won.mean())
+
+
+def test_bands_survive_json():
+    bands = Bands.fit(BandsConfig(hot_share=0.1), stock(), oldest_age_days=30.0)
+    assert Bands.from_json(bands.to_json()) == bands

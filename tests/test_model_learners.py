@@ -1,0 +1,103 @@
+"""Members: what they say a lead's score is made of adds up to it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from lead_propensity.model.encoding import Encoding
+from lead_propensity.model.fitting import choose_weight
+from lead_propensity.model.folds import time_folds
+from lead_propensity.model.learners import (
+    BaseRate,
+    Blend,
+    BoostedTrees,
+    Logistic,
+    binned,
+    tree_parameters,
+)
+from lead_propensity.model.tuning import tune_line
+from model_world import FEATURES, dataset
+
+DATA = dataset(leads=120, seed=4).part("fit")
+ENCODING = Encoding.fit(DATA.X, DATA.keys["lead_id"], FEATURES)
+SETTINGS = {**tree_parameters(seed=1, threads=1), "num_iterations": 20, "num_leaves": 7}
+
+
+def trees(threads: int = 1) -> BoostedTrees:
+    data = binned(ENCODING.for_trees(DATA.X), DATA.won, ENCODING.categories)
+    return BoostedTrees.fit(ENCODING, data, {**SETTINGS, "num_threads": threads})
+
+
+LOGISTIC = Logistic.fit(ENCODING, ENCODING.for_linear(DATA.X), DATA.won, 0.1)
+TREES = trees()
+LEARNERS = {
+    "base_rate": BaseRate.fit(DATA.won),
+    "logistic": LOGISTIC,
+    "trees": TREES,
+    "blend": Blend(LOGISTIC, TREES, 0.25),
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_contributions_add_up_to_the_score(name):
+    learner = LEARNERS[name]
+    parts = learner.contributions(DATA.X)
+    assert parts.shape == (len(DATA), len(learner.names) + 1)
+    assert np.abs(parts.sum(axis=1) - learner.raw_score(DATA.X)).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_weights_are_shares(name):
+    weights = LEARNERS[name].weights()
+    assert len(weights) == len(LEARNERS[name].names)
+    assert weights.sum() == pytest.approx(1.0 if len(weights) else 0.0)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_unseen_levels_and_rows_without_any_value_get_a_finite_score(name):
+    odd = DATA.X.head(3).copy()
+    odd["industry"] = pd.Series(["never", None, ""], dtype=object)
+    empty = odd.assign(**{feature.name: np.nan for feature in FEATURES})
+    for X in (odd, empty):
+        assert np.isfinite(LEARNERS[name].raw_score(X)).all()
+
+
+def test_the_blend_lies_between_its_members():
+    line, wood = LOGISTIC.raw_score(DATA.X), TREES.raw_score(DATA.X)
+    assert np.allclose(LEARNERS["blend"].raw_score(DATA.X), 0.75 * line + 0.25 * wood)
+
+
+def test_trees_are_the_same_text_on_any_number_of_threads():
+    assert trees(threads=2).text == TREES.text
+    assert "num_threads" not in TREES.text
+
+
+def test_hostile_names_stay_out_of_the_trees():
+    assert "hostile" not in TREES.text
+    assert FEATURES[6].name not in TREES.text
+    assert FEATURES[6].name in TREES.names
+
+
+def test_the_logistic_finds_what_matters_first():
+    weights = dict(zip(LOGISTIC.names, LOGISTIC.weights(), strict=True))
+    assert max(weights, key=lambda name: weights[name]) in {"visits_30d", "silent_days", "industry"}
+
+
+def test_out_of_fold_scores_cover_the_validation_rows_only():
+    folds = time_folds(DATA.keys)
+    tuned = tune_line(ENCODING.for_linear(DATA.X), DATA.won, folds)
+    judged = np.unique(np.concatenate([fold.valid for fold in folds]))
+    assert np.array_equal(np.flatnonzero(~np.isnan(tuned.score)), judged)
+
+
+def test_the_weight_is_half_unless_one_member_is_clearly_better():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(-1, 1.5, len(DATA))
+    won = (rng.random(len(DATA)) < expit(truth)).astype(float)
+    sample = type(DATA)(DATA.keys.assign(won=won), DATA.X, DATA.rules, DATA.catalogue)
+    noise = rng.normal(size=len(DATA))
+    assert choose_weight(truth, truth, sample)[0] == 0.5
+    assert choose_weight(truth, noise, sample)[0] == 0.0
+    assert choose_weight(noise, truth, sample)[0] == 1.0
+    assert choose_weight(np.full(len(DATA), np.nan), truth, sample) == (0.5, {})

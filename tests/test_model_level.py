@@ -1,0 +1,107 @@
+"""The level tracker: moves with the cohorts that closed, and hears of no other."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+
+from lead_propensity.model.level import Calendar, LevelTracker, Scored, decide, tracked
+from model_world import WEEK
+
+CALENDAR = Calendar.of(as_exported=False, rows=0)
+ON = LevelTracker(0.01, CALENDAR, 1.0, "on", {})
+
+
+def scored(weeks: int, shift: float, per_week: int = 400, drift: float = 0.0) -> Scored:
+    """Weekly rows whose true log-odds lie `shift` (+ `drift` a week) above the probability's."""
+    rng = np.random.default_rng(5)
+    week = np.repeat(np.arange(weeks), per_week)
+    score = rng.normal(-1.5, 1.0, len(week))
+    won = (rng.random(len(week)) < expit(score + shift + drift * week)).astype(float)
+    order = CALENDAR.origin + week * WEEK
+    return Scored(order, order + 3 * WEEK, expit(score), won, np.arange(len(week)))
+
+
+@pytest.mark.parametrize("shift", [-0.8, 0.0, 0.8])
+def test_the_filter_finds_the_shift(shift):
+    rows = scored(20, shift)
+    found, _ = ON.shift(np.array([rows.label_known_at.max()]), ON.cohorts(rows))
+    assert found[0] == pytest.approx(shift, abs=0.15)
+    expected = tracked(rows.probability, np.full(len(rows.won), found[0])).sum()
+    assert expected / rows.won.sum() == pytest.approx(1.0, abs=0.1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 25), st.integers(-1, 1))
+def test_labels_not_yet_known_change_nothing(week, edge):
+    rows = scored(20, 0.5, per_week=50)
+    as_of = np.array([CALENDAR.origin + week * WEEK + edge])
+    later = rows.label_known_at > as_of[0]
+    other = replace(rows, won=np.where(later, 1.0 - rows.won, rows.won))
+    for changed in (other, replace(rows, won=np.where(later, np.nan, rows.won))):
+        before = ON.shift(as_of, ON.cohorts(rows))
+        after = ON.shift(as_of, ON.cohorts(changed))
+        assert before[0][0] == after[0][0]
+        assert before[1][0] == after[1][0] <= as_of[0]
+
+
+def test_fewer_than_three_closed_cohorts_shift_nothing():
+    rows = scored(10, 2.0)
+    moments = CALENDAR.origin + np.array([4, 5]) * WEEK
+    found, until = ON.shift(moments, ON.cohorts(rows))
+    assert found[0] == 0.0
+    assert until[0] == -1
+    assert found[1] > 0.5
+    assert until[1] == moments[1]
+
+
+def test_a_cohort_closes_with_its_last_label():
+    rows = scored(6, 0.0)
+    known_at = rows.label_known_at.copy()
+    known_at[5] += WEEK
+    assert ON.cohorts(replace(rows, label_known_at=known_at)).known_at[0] == known_at[5]
+
+
+def test_a_cohort_with_an_open_label_has_not_closed():
+    rows = scored(6, 0.0)
+    won = rows.won.copy()
+    won[0] = np.nan
+    assert len(ON.cohorts(replace(rows, won=won))) == 5
+
+
+def test_it_is_on_when_the_level_moves_and_off_when_it_stays():
+    moving = decide(scored(30, -0.5, drift=0.06), CALENDAR)
+    assert moving.step_variance is not None
+    staying = decide(scored(30, 0.0), CALENDAR)
+    assert staying.step_variance is None
+    assert "off" in staying.note
+    rows = scored(12, 1.0)
+    assert np.all(staying.shift(rows.order, staying.cohorts(rows))[0] == 0.0)
+
+
+def test_too_little_history_leaves_it_off():
+    tracker = decide(scored(3, 1.0), CALENDAR)
+    assert tracker.step_variance is None
+    assert "too few" in tracker.note
+
+
+def test_weeks_begin_on_monday_and_rows_in_blocks():
+    monday = np.datetime64("2025-06-02", "us").astype(np.int64)
+    assert np.diff(CALENDAR.number(np.array([monday - 1, monday, monday + WEEK - 1]))).tolist() == [
+        1,
+        0,
+    ]
+    assert Calendar.of(as_exported=True, rows=5000) == Calendar(100, 0)
+
+
+def test_no_shift_leaves_every_bit():
+    probability = np.random.default_rng(0).random(1000)
+    assert np.array_equal(tracked(probability, np.zeros(1000)), probability)
+    assert logit(tracked(np.array([0.3]), np.array([1.0])))[0] == pytest.approx(logit(0.3) + 1)
+
+
+def test_a_tracker_survives_json():
+    assert LevelTracker.from_json(ON.to_json()) == ON
