@@ -1,0 +1,104 @@
+"""What the report must know beside the test predictions: data, parts, choices, promises, rules."""
+
+from collections import defaultdict
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from lead_propensity.config import Config
+from lead_propensity.data.tables import Check, words
+from lead_propensity.features.dataset import Plan
+from lead_propensity.features.matrix import Dataset
+from lead_propensity.features.points import Scorecard
+from lead_propensity.model.propensity import PropensityModel
+
+
+def context(
+    config: Config, found: Check, made: Plan, data: Dataset, model: PropensityModel, created: str
+) -> dict[str, Any]:
+    """Plain JSON for `scorecard`; nothing in it depends on the test part's outcomes."""
+    exported = config.data.exported is not None
+    return {
+        "name": config.name,
+        "created": created,
+        "model_id": model.model_id,
+        "horizon_days": model.horizon_days,
+        "shape": "as exported" if exported else "event history",
+        "seed": config.model.seed,
+        "exported_at": None if exported else words(found.exported_at),
+        "test_weeks": None if exported else config.split.test_days / 7,
+        "base_rate_fit": float(data.part("fit").won.mean()),
+        "parts": _parts(data, exported),
+        "data": {"tables": _tables(found)},
+        "dropped_snapshots": made.dropped,
+        "notes": [*made.notes, *model.notes],
+        "choices": model.choices,
+        "importance": _importance(model),
+        "catalogue": [asdict(feature) for feature in model.catalogue.features],
+        "bands": {
+            **model.bands.to_json(),
+            "hot_per_week": config.bands.hot_per_week
+            if config.bands.policy == "capacity"
+            else None,
+            "hot_share": config.bands.hot_share if config.bands.policy == "capacity" else None,
+        },
+        "rules": rules_context(made.card),
+    }
+
+
+def rules_context(card: Scorecard) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "warm_from": card.thresholds.warm,
+        "hot_from": card.thresholds.hot,
+        "lines": [
+            {"section": section, "text": line.text, "points": line.points, "why": line.why}
+            for section, _, line in card.lines()
+        ],
+    }
+
+
+def _parts(data: Dataset, exported: bool) -> list[dict[str, Any]]:
+    rows = []
+    for (part, population), keys in data.keys.groupby(["part", "population"], sort=True):
+        order = keys["order"]
+        first, last = int(order.min()), int(order.max())
+        won = keys["won"].to_numpy(np.float64)
+        rows.append(
+            {
+                "part": part,
+                "population": population,
+                "snapshots": len(keys),
+                "leads": int(keys["lead_id"].nunique()),
+                "won": None if np.isnan(won).all() else int(np.nansum(won)),
+                "from": first if exported else words(first),
+                "to": last if exported else words(last),
+            }
+        )
+    return rows
+
+
+def _tables(found: Check) -> list[dict[str, Any]]:
+    reasons: dict[str, dict[str, int]] = defaultdict(dict)
+    for finding in found.quarantined:
+        reasons[finding.table][finding.reason] = finding.count
+    return [
+        {
+            "table": count.table,
+            "rows": count.rows,
+            "kept": count.kept,
+            "quarantined": count.rows - count.kept,
+            "reasons": reasons[count.table],
+        }
+        for count in found.counts
+    ]
+
+
+def _importance(model: PropensityModel) -> list[dict[str, Any]]:
+    meaning = {feature.name: feature.meaning for feature in model.catalogue.features}
+    frame = model.importance
+    return [
+        {"feature": name, "kind": kind, "share": float(share), "meaning": meaning[name]}
+        for name, kind, share in zip(frame["feature"], frame["kind"], frame["share"], strict=True)
+    ]

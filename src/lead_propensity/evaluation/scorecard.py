@@ -1,0 +1,266 @@
+"""The scorecard: every figure of the report as plain JSON, from test predictions and context."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lead_propensity.errors import DataError
+from lead_propensity.evaluation import compare as paired
+from lead_propensity.evaluation import metrics
+from lead_propensity.evaluation.compare import Comparison, Contender, Field, Interval, group_codes
+from lead_propensity.evaluation.promises import band_table, fit_interest, weekly
+from lead_propensity.evaluation.verdict import verdict
+
+LABELS = {
+    "model": "Model",
+    "rules": "Rules of today",
+    "rules_reweighted": "The best these rules could do",
+    "logistic": "Logistic model alone",
+    "constant": "Base rate for everyone",
+}
+BLOCKS = 6
+"""Pieces of the test part where rows carry no date."""
+NO_RULES: dict[str, Any] = {"name": None, "warm_from": None, "hot_from": None, "lines": []}
+PASSED_ON = (
+    *("name", "created", "model_id", "horizon_days", "shape", "exported_at", "test_weeks"),
+    *("parts", "data", "dropped_snapshots", "notes", "choices", "catalogue"),
+)
+
+
+def scorecard(
+    predictions: pd.DataFrame,
+    context: Mapping[str, Any],
+    seed: int,
+    resamples: int = paired.RESAMPLES,
+) -> dict[str, Any]:
+    """Plain JSON: no NaN (null instead), ten significant digits, the same whatever the row order.
+
+    `predictions` and `context` are what training leaves. Raises DataError where the test part holds
+    no snapshot with a known outcome.
+    """
+    test, stock = _populations(_tidy(predictions), context["shape"] == "as exported")
+    rules = context.get("rules") or NO_RULES
+    card: dict[str, Any] = {key: context.get(key) for key in PASSED_ON}
+    card |= {"seed": seed, "rules": dict(rules)}
+    card["comparison"] = _comparison(test, context, bool(rules["lines"]), seed, resamples)
+    card["headline"] = _headline(test, card["comparison"], seed, resamples)
+    card["bands"] = _bands(test, stock, context["bands"])
+    card["weekly"] = weekly(stock, context["bands"].get("hot_per_week"))
+    card["reliability"] = [asdict(row) for row in _reliability(test)]
+    card["gain"] = _gain(test, bool(rules["lines"]))
+    card["periods"] = _periods(test, seed, resamples)
+    card["matrix"] = fit_interest(stock)
+    card["importance"] = _importance(context.get("importance") or [])
+    card = _plain(card)
+    return {"verdict": verdict(card), **card, "figures": _figures(card)}
+
+
+def _populations(frame: pd.DataFrame, exported: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The labelled training snapshots, and the stock; as exported, the rows serve as both."""
+    stock = frame[frame["population"] == "stock"]
+    test = frame[(frame["population"] == "training") & frame["won"].notna()]
+    if test.empty:
+        raise DataError(
+            f"the test part holds {len(frame)} snapshots, none with a known outcome. "
+            "Lengthen split.test_days, or shorten snapshots.horizon_days."
+        )
+    return test, frame if stock.empty and exported else stock
+
+
+def _tidy(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A fixed row order, `as_of` as UTC times or NaT, and a group for every lead."""
+    frame = predictions.sort_values(["order", "lead_id", "population"], ignore_index=True)
+    as_of = frame["as_of"]
+    if pd.api.types.is_integer_dtype(as_of):
+        as_of = pd.to_datetime(as_of.where(as_of >= 0), unit="us", utc=True)
+    group = frame["group_id"].fillna(frame["lead_id"])
+    return frame.assign(
+        as_of=as_of, group_id=group, tie=metrics.tie_break(frame["lead_id"], frame["order"])
+    )
+
+
+def _comparison(
+    test: pd.DataFrame, context: Mapping[str, Any], has_rules: bool, seed: int, resamples: int
+) -> dict[str, Any]:
+    contenders = _contenders(test, float(context["base_rate_fit"]), has_rules)
+    source, hot = _volume(test, has_rules)
+    field = Field(
+        test["won"].to_numpy(np.float64),
+        group_codes(test["group_id"]),
+        test["tie"].to_numpy(np.int64),
+        hot,
+    )
+    others = [contender.name for contender in contenders if contender.name != "model"]
+    result = paired.compare(contenders, field, [("model", o) for o in others], seed, resamples)
+    volume = {"source": source, "n": int(hot.sum()), "of": len(test), "share": float(hot.mean())}
+    return {
+        "population": "training",
+        "n": len(test),
+        "groups": result.groups,
+        "resamples": resamples,
+        "volume": volume | {"leads": int(test.loc[hot, "lead_id"].nunique())},
+        "labels": {name: LABELS[name] for name in result.figures},
+        **_tables(result, others),
+    }
+
+
+def _tables(result: Comparison, others: list[str]) -> dict[str, Any]:
+    def plain(figures: Mapping[str, Interval]) -> dict[str, Any]:
+        return {metric: asdict(figure) for metric, figure in figures.items()}
+
+    return {
+        "models": {name: plain(figures) for name, figures in result.figures.items()},
+        "differences": {other: plain(result.differences["model", other]) for other in others},
+    }
+
+
+def _contenders(test: pd.DataFrame, base_rate: float, has_rules: bool) -> list[Contender]:
+    """The model ranks by its raw score: a calibrator may tie leads that it tells apart."""
+    numbers = {name: test[name].to_numpy(np.float64) for name in test.select_dtypes("number")}
+    hot = (test["rules_band"] == "hot").to_numpy(bool) if has_rules else None
+    listed = [Contender("model", numbers["probability"], numbers["raw_score"])]
+    if has_rules and hot is not None:
+        best = numbers["rules_reweighted_probability"]
+        points = numbers["rules_points"]
+        listed += [
+            Contender("rules", numbers["rules_probability"], points, hot if hot.any() else None),
+            Contender("rules_reweighted", best, best),
+        ]
+    logistic = numbers["logistic_probability"]
+    return [
+        *listed,
+        Contender("logistic", logistic, logistic),
+        Contender("constant", np.full(len(test), base_rate)),
+    ]
+
+
+def _volume(test: pd.DataFrame, has_rules: bool) -> tuple[str | None, np.ndarray]:
+    """How many calls everyone may make: the rules' own hot leads, else the model's."""
+    for source, column in (("rules", "rules_band"), ("model", "band")):
+        hot = (test[column] == "hot").to_numpy(bool) if has_rules or source == "model" else None
+        if hot is not None and hot.any():
+            return source, hot
+    return None, np.zeros(len(test), bool)
+
+
+def _headline(
+    test: pd.DataFrame, comparison: Mapping[str, Any], seed: int, resamples: int
+) -> dict[str, Any]:
+    model = comparison["models"]["model"]
+    return {
+        "n": len(test),
+        "leads": int(test["lead_id"].nunique()),
+        "wins": int(test["won"].sum()),
+        "base_rate": float(test["won"].mean()),
+        "auc": model["auc"],
+        "average_precision": model["average_precision"],
+        "log_loss": model["log_loss"],
+        "log_loss_constant": comparison["models"]["constant"]["log_loss"],
+        "brier": model["brier"],
+        "expected_to_observed": _expected_to_observed(test, seed, resamples),
+    }
+
+
+def _expected_to_observed(frame: pd.DataFrame, seed: int, resamples: int) -> dict[str, float]:
+    expected, won = (frame[name].to_numpy(np.float64) for name in ("probability", "won"))
+    return asdict(paired.ratio(expected, won, frame["group_id"], seed, resamples))
+
+
+def _bands(test: pd.DataFrame, stock: pd.DataFrame, bands: Mapping[str, Any]) -> dict[str, Any]:
+    promised = {row["band"]: row["lower"] for row in bands.get("promises") or [] if row["n"]}
+    if bands.get("hot_refused"):
+        promised.pop("hot", None)
+    plan = {key: bands.get(key) for key in ("policy", "hot_per_week", "hot_share")}
+    limits = {key: bands.get(key) for key in ("hot_from", "warm_from", "hot_refused")}
+    tables = {"stock": band_table(stock, promised), "training": band_table(test, {})}
+    return {**plan, **limits, "promises": bands.get("promises") or [], **tables}
+
+
+def _reliability(test: pd.DataFrame) -> list[metrics.ReliabilityBin]:
+    return metrics.reliability(test["probability"], test["won"], test["group_id"])
+
+
+def _gain(test: pd.DataFrame, has_rules: bool) -> dict[str, Any]:
+    """Share of the deals found, by `model` and `rules`, in the first `share` of the snapshots."""
+    ranked = {"model": "raw_score"} | ({"rules": "rules_points"} if has_rules else {})
+    won, places = (
+        test["won"].to_numpy(np.float64),
+        np.linspace(0, len(test), 101).round().astype(int),
+    )
+    curves: dict[str, Any] = {"share": (places / len(test)).tolist(), "rules": None}
+    for name, column in ranked.items():
+        order = metrics.best_first(test[column].to_numpy(np.float64), test["tie"])
+        found = np.concatenate([[0.0], np.cumsum(won[order])])
+        curves[name] = (found[places] / found[-1]).tolist() if found[-1] else None
+    return curves
+
+
+def _periods(test: pd.DataFrame, seed: int, resamples: int) -> list[dict[str, Any]]:
+    """expected_to_observed by calendar month, or by blocks of rows where these carry no date."""
+    if test["as_of"].notna().all():
+        label = test["as_of"].dt.strftime("%Y-%m")
+    else:
+        block = np.minimum(np.arange(len(test)) * BLOCKS // len(test), BLOCKS - 1)
+        label = pd.Series([f"part {k + 1} of {BLOCKS}" for k in block], index=test.index)
+    return [
+        {
+            "period": str(period),
+            "n": len(rows),
+            "wins": int(rows["won"].sum()),
+            "expected": float(rows["probability"].sum()),
+            "expected_to_observed": _expected_to_observed(rows, seed, resamples),
+        }
+        for period, rows in test.groupby(label, sort=True)
+    ]
+
+
+def _importance(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Split into fit (explicit) and interest (implicit), strongest first."""
+    split = {"fit": "explicit", "interest": "implicit"}
+    of_kind = {side: [row for row in rows if row["kind"] == kind] for side, kind in split.items()}
+    return {
+        side: {
+            "share": float(sum(row["share"] for row in listed)),
+            "features": sorted(listed, key=lambda row: (-row["share"], row["feature"])),
+        }
+        for side, listed in of_kind.items()
+    }
+
+
+def _figures(card: Mapping[str, Any]) -> dict[str, float]:
+    """The figures worth tracking from run to run, flat; those that do not exist are left out."""
+    flat: dict[str, float | None] = {}
+    for name, figures in card["comparison"]["models"].items():
+        for metric, figure in figures.items():
+            flat[metric if name == "model" else f"{name}_{metric}"] = figure["value"]
+    for other, figures in card["comparison"]["differences"].items():
+        for metric, figure in figures.items():
+            flat |= {f"model_minus_{other}_{metric}{end}": figure[key] for end, key in _ENDS}
+    ratio = card["headline"]["expected_to_observed"]
+    flat |= {f"expected_to_observed{end}": ratio[key] for end, key in _ENDS}
+    flat |= {f"auc{end}": card["headline"]["auc"][key] for end, key in _ENDS}
+    for row in card["bands"]["stock"]:
+        for key in ("n", "expected", "observed", "lower", "upper"):
+            flat[f"{row['band']}_{key}"] = row[key]
+    flat["newly_hot_per_week"] = card["weekly"]["per_week"] if card["weekly"] else None
+    return {name: float(value) for name, value in sorted(flat.items()) if value is not None}
+
+
+_ENDS = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
+
+
+def _plain(node: Any) -> Any:
+    """JSON of the node: numbers rounded to ten significant digits, so that files are stable."""
+    if isinstance(node, Mapping):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(value) for value in node]
+    if isinstance(node, float | np.floating):
+        return float(f"{node:.10g}") if math.isfinite(node) else None
+    if isinstance(node, np.integer):
+        return int(node)
+    return bool(node) if isinstance(node, np.bool_) else node

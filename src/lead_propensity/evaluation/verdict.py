@@ -1,0 +1,186 @@
+"""The report's first sentences, computed: who wins, by how much, how sure, and what to do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Figure = Mapping[str, float | None]
+MODEL, RULES, NEITHER, UNKNOWN = "model", "rules", "none", "unknown"
+
+
+def verdict(card: Mapping[str, Any]) -> dict[str, Any]:
+    """`winner` (model, rules, none, unknown, no_rules), its `sentence`, and what follows from it.
+
+    `card` is a scorecard with `headline`, `comparison`, `bands` and `rules`.
+    """
+    opening = _against_rules(card) if card["rules"]["lines"] else _without_rules(card)
+    return {
+        **opening,
+        "best_rules": _best_rules(card),
+        "knowledge": _knowledge(card),
+        "calibration": _calibration(card["headline"]["expected_to_observed"]),
+        "hot": _hot(card["bands"]),
+        "scope": "Every figure and interval is conditional on this test period.",
+    }
+
+
+def winner(difference: Figure) -> str:
+    """Who is better, from the interval of model minus rules (more is better)."""
+    lower, upper = difference["lower"], difference["upper"]
+    if lower is None or upper is None:
+        return UNKNOWN
+    if lower > 0:
+        return MODEL
+    return RULES if upper < 0 else NEITHER
+
+
+def _against_rules(card: Mapping[str, Any]) -> dict[str, Any]:
+    comparison, volume = card["comparison"], card["comparison"]["volume"]
+    measure = "capture" if volume["n"] else "auc"
+    difference = comparison["differences"]["rules"][measure]
+    model, rules = (comparison["models"][name][measure] for name in ("model", "rules"))
+    who = winner(difference)
+    return {
+        "winner": who,
+        "measure": measure,
+        "difference": dict(difference),
+        "sentence": _sentence(who, measure, volume, model, rules, difference),
+        "recommendation": _RECOMMENDATIONS[who],
+    }
+
+
+_RECOMMENDATIONS = {
+    MODEL: "Use the model.",
+    RULES: "Keep the rules.",
+    NEITHER: "Keep the rules: the model is not shown to be better, and the rules are simpler.",
+    UNKNOWN: "Keep the rules until there are enough closed deals to judge.",
+    "no_rules": "Write down the rules of today, so that the model has something to beat.",
+}
+
+
+def _sentence(
+    who: str, measure: str, volume: Mapping[str, Any], model: Figure, rules: Figure, gap: Figure
+) -> str:
+    place = _place(volume)
+    if who == UNKNOWN:
+        return f"Not enough evidence to tell the model from the rules: {place}, no interval exists."
+    if measure == "auc":
+        found = (
+            f"the AUC is {model['value']:.3f} for the model and {rules['value']:.3f} for the rules"
+        )
+        bounds = f"{gap['lower']:+.3f} to {gap['upper']:+.3f}"
+        span = f"difference {gap['value']:+.3f}, 95% interval {bounds}"
+    else:
+        found = f"the model finds {_percent(model)} of the deals and the rules {_percent(rules)}"
+        span = f"difference {_points(gap, 'value')} points, 95% interval {_span(gap)}"
+    opening = {
+        MODEL: "The model is better than the rules",
+        RULES: "The rules are better than the model",
+        NEITHER: "No significant difference between the model and the rules",
+    }[who]
+    return f"{opening}: {place}, {found} ({span})."
+
+
+def _best_rules(card: Mapping[str, Any]) -> str | None:
+    gaps = card["comparison"]["differences"].get("rules_reweighted")
+    if gaps is None:
+        return None
+    measure = "capture" if card["comparison"]["volume"]["n"] else "auc"
+    gap, who = gaps[measure], winner(gaps[measure])
+    opening = {
+        MODEL: "The model also beats the best that these rules could do",
+        RULES: "With better points these same rules would beat the model",
+        NEITHER: "With better points these same rules would do about as well as the model",
+        UNKNOWN: "Not enough evidence to say what these rules could do with better points",
+    }[who]
+    if who == UNKNOWN:
+        return f"{opening}."
+    if measure == "auc":
+        bounds = f"{gap['lower']:+.3f} to {gap['upper']:+.3f}"
+        return f"{opening} (AUC, model minus rules {gap['value']:+.3f}, 95% interval {bounds})."
+    gain = f"{_points(gap, 'value')} points"
+    return f"{opening} (deals found, model minus rules {gain}, 95% interval {_span(gap)})."
+
+
+def _place(volume: Mapping[str, Any]) -> str:
+    if not volume["n"]:
+        return "neither calls anybody hot, so over the whole order of the test leads"
+    counted = f"({volume['n']:,} of {volume['of']:,} test snapshots)"
+    if volume["source"] == "rules":
+        return f"at the rules' own hot volume {counted}"
+    return f"the rules call nobody hot, so at the model's hot volume {counted}"
+
+
+def _without_rules(card: Mapping[str, Any]) -> dict[str, Any]:
+    gain = card["comparison"]["differences"]["constant"]["log_loss"]
+    return {
+        "winner": "no_rules",
+        "measure": "log_loss",
+        "difference": dict(gain),
+        "sentence": "There is nothing to beat: no points rules were given.",
+        "recommendation": _RECOMMENDATIONS["no_rules"],
+    }
+
+
+def _knowledge(card: Mapping[str, Any]) -> str:
+    gap = card["comparison"]["differences"]["constant"]["log_loss"]
+    lower, upper = gap["lower"], gap["upper"]
+    if lower is None or upper is None:
+        return "Not enough evidence to tell the model from the base rate alone."
+    numbers = f"(log loss {gap['value']:+.4f}, 95% interval {lower:+.4f} to {upper:+.4f})"
+    if upper < 0:
+        return f"The model knows more than the base rate alone {numbers}."
+    if lower > 0:
+        return (
+            f"The model does worse than the base rate alone {numbers}: do not use its percentages."
+        )
+    return f"The model is not shown to know more than the base rate alone {numbers}."
+
+
+def _calibration(ratio: Figure) -> str:
+    value, lower, upper = ratio["value"], ratio["lower"], ratio["upper"]
+    if value is None:
+        return "No deal was won in the test part, so the percentages cannot be checked."
+    span = f"{value:.2f} deals expected for each that came, 95% interval {_bounds(lower, upper)}"
+    if lower is not None and lower > 1:
+        return f"The percentages were too high in this period: {span}."
+    if upper is not None and upper < 1:
+        return f"The percentages were too low in this period: {span}."
+    return f"The percentages agree with what came, within the interval: {span}."
+
+
+def _bounds(lower: float | None, upper: float | None) -> str:
+    if lower is None:
+        return "unknown"
+    return (
+        f"{lower:.2f} to {upper:.2f}"
+        if upper is not None
+        else f"{lower:.2f} and up, with no upper end"
+    )
+
+
+def _hot(bands: Mapping[str, Any]) -> str:
+    if bands["hot_refused"]:
+        return f"Nobody is called hot: {bands['hot_refused']}"
+    hot = next(row for row in bands["stock"] if row["band"] == "hot")
+    if hot["observed"] is None:
+        return "No lead of the test part with a known outcome was called hot."
+    rate = f"{_percent({'value': hot['observed']})} of the hot became deals"
+    span = f"(95% interval {100 * hot['lower']:.1f}% to {100 * hot['upper']:.1f}%)"
+    if hot["promise"] == "none":
+        return f"{rate} {span}; nothing was promised."
+    return (
+        f"{rate} {span}; promised: at least {100 * hot['promised_lower']:.1f}%, {hot['promise']}."
+    )
+
+
+def _percent(figure: Figure) -> str:
+    return "an unknown share" if figure["value"] is None else f"{100 * figure['value']:.1f}%"
+
+
+def _points(figure: Figure, key: str) -> str:
+    bound = figure[key]
+    return "unknown" if bound is None else f"{100 * bound:+.1f}"
+
+
+def _span(figure: Figure) -> str:
+    return f"{_points(figure, 'lower')} to {_points(figure, 'upper')}"
