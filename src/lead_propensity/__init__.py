@@ -1,0 +1,28 @@
+"""How likely is each lead to become a won deal, as of a moment, and can the number be trusted?"""
+
+from importlib.metadata import version
+
+from lead_propensity.config import Config
+from lead_propensity.config import load as load_config
+from lead_propensity.data.simulate import simulate
+from lead_propensity.errors import ConfigError, DataError, LeadPropensityError, ModelError
+from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.pipeline import check, features, load_model, score, train
+
+__version__ = version("lead-propensity")
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DataError",
+    "LeadPropensityError",
+    "ModelError",
+    "PropensityModel",
+    "check",
+    "features",
+    "load_config",
+    "load_model",
+    "score",
+    "simulate",
+    "train",
+]

@@ -1,0 +1,5 @@
+"""The command line. Nothing else of the package prints."""
+
+from lead_propensity.cli.commands import app, main
+
+__all__ = ["app", "main"]

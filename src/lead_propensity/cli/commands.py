@@ -1,0 +1,231 @@
+"""The commands: parse, call the pipeline, print what came of it."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from lead_propensity.cli.screen import console, print_check, print_run, progress
+from lead_propensity.config import Config, load
+from lead_propensity.errors import ConfigError, LeadPropensityError
+from lead_propensity.files import require_table_name
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="How likely each lead is to become a won deal: trained, calibrated, banded, and compared with your rules.",
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The dataset's YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the config, e.g. `model.trials=5`. Repeatable.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
+        help="The moment to look from (default of `score`: the export time). Without a zone: the config's.",
+    ),
+]
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 2 bad config, data or model, 1 a bug of ours."""
+    try:
+        app()
+    except LeadPropensityError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"error: {error}", style="red", markup=False, highlight=False
+        )
+        sys.exit(2)
+
+
+@app.command(epilog="Example: `lead-propensity check configs/bpic2012.yaml`")
+def check(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the rows set aside, one Parquet a table.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """List every violation of the data contract at once; exit code 2 if one stops a run."""
+    from lead_propensity import pipeline
+
+    found = pipeline.check(load(config, overrides or ()), out)
+    if not quiet:
+        print_check(found)
+    found.raise_problems(learning=True)
+
+
+@app.command(
+    epilog="Example: `lead-propensity features configs/bpic2012.yaml --out matrix.parquet`"
+)
+def features(
+    config: ConfigPath,
+    out: Annotated[Path, typer.Option(help="Output, .parquet or .csv.")],
+    as_of: AsOf = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Export the feature matrix: lead_id, as_of, won, part, and one column a feature."""
+    from lead_propensity import pipeline
+
+    require_table_name(out)
+    settings = load(config, overrides or ())
+    with progress(quiet) as report:
+        frame = pipeline.features(settings, out, as_of, report)
+    if not quiet:
+        console().print(
+            f"{len(frame):,} snapshots with {frame.shape[1] - 5} features -> {out}", highlight=False
+        )
+
+
+@app.command(epilog="Example: `lead-propensity train configs/bpic2012.yaml --set model.trials=10`")
+def train(
+    config: ConfigPath,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder, new or empty (default: models/NAME/TIME).")
+    ] = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train, calibrate and band a model, compare it with the rules, write the report, log to MLflow."""
+    _train(load(config, overrides or ()), out, quiet)
+
+
+@app.command(
+    epilog="Example: `lead-propensity score configs/bpic2012.yaml --model models/bpic2012/RUN --out scores.parquet`"
+)
+def score(
+    config: ConfigPath,
+    model: Annotated[
+        str, typer.Option(help="A run folder, its model/, or models:/NAME@challenger.")
+    ],
+    out: Annotated[Path, typer.Option(help="Output, .parquet or .csv.")],
+    as_of: AsOf = None,
+    input_file: Annotated[
+        Path | None,
+        typer.Option("--input", help="As exported: score all rows of this file instead."),
+    ] = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score all open leads as of a moment: probability, band, route and reasons."""
+    from lead_propensity import pipeline
+
+    require_table_name(out)
+    settings = _with_input(load(config, overrides or ()), input_file)
+    if as_of is not None and settings.data.exported is not None:
+        raise ConfigError("--as-of: rows as exported have no history to go back in. Leave it out.")
+    with progress(quiet) as report:
+        scored = pipeline.score(settings, model, out, as_of, input_file is not None, report)
+    if quiet:
+        return
+    screen = console()
+    if len(scored.table) == 0:
+        screen.print(f"No open lead to score: {out} has no rows.", highlight=False)
+    else:
+        counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
+        screen.print(f"{len(scored.table):,} leads scored: {counts} -> {out}", highlight=False)
+
+
+@app.command(epilog="Example: `lead-propensity simulate --leads 2000 --seed 1 --out world`")
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder for the tables, a config and its rules.")],
+    leads: Annotated[int, typer.Option(min=100, help="How many leads.")] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same world.")] = 7,
+    latent: Annotated[bool, typer.Option("--latent", help="Intent that no table shows.")] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="The base rate moves with the calendar.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a simulated B2B CRM world whose true probabilities are known."""
+    _simulate(out, leads, seed, quiet, latent=latent, drift=drift)
+
+
+@app.command(epilog="Example: `lead-propensity demo --leads 4000`")
+def demo(
+    leads: Annotated[int, typer.Option(min=1000, help="How many leads.")] = 6_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 7,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder, new or empty (default: models/demo/TIME).")
+    ] = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a CRM, train on it, compare with its rules, and score its open leads."""
+    import tempfile
+
+    from lead_propensity import pipeline
+
+    with tempfile.TemporaryDirectory(prefix="lead-propensity-demo-") as folder:
+        world = Path(folder) / "crm"
+        _simulate(world, leads, seed, quiet)
+        settings = load(world / "config.yaml", [f"model.seed={seed}", *(overrides or ())])
+        run = _train(settings, out, quiet)
+        with progress(quiet) as report:
+            scored = pipeline.score(
+                settings, str(run.folder), run.folder / "scores.parquet", progress=report
+            )
+        if not quiet:
+            counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
+            console().print(
+                f"{len(scored.table):,} open leads scored: {counts}\n  -> {scored.out}",
+                highlight=False,
+            )
+
+
+def _simulate(
+    out: Path, leads: int, seed: int, quiet: bool, *, latent: bool = False, drift: bool = False
+) -> None:
+    from lead_propensity.data.simulate import simulate as make
+    from lead_propensity.data.simulate import write
+
+    with progress(quiet) as report:
+        world = make(leads, seed, latent=latent, drift=drift, progress=report)
+        write(world, out)
+    if not quiet:
+        console().print(
+            f"A world of {len(world.leads):,} leads, {len(world.events):,} events, {len(world.deals):,} deals -> {out}",
+            highlight=False,
+        )
+
+
+def _train(settings: Config, out: Path | None, quiet: bool) -> Any:
+    from lead_propensity import pipeline
+
+    with progress(quiet) as report:
+        run = pipeline.train(settings, out, report)
+    if not quiet:
+        print_run(run)
+    return run
+
+
+def _with_input(settings: Config, input_file: Path | None) -> Config:
+    """As exported, with another file in the declared one's place; it needs no outcome."""
+    if input_file is None:
+        return settings
+    source = settings.data.exported
+    if source is None:
+        raise ConfigError(
+            "--input is for rows as exported; an event history is scored with --as-of. Leave it out."
+        )
+    source = source.model_copy(
+        update={"path": str(input_file.resolve()), "sql": None, "outcome": None}
+    )
+    return settings.model_copy(
+        update={"data": settings.data.model_copy(update={"exported": source})}
+    )

@@ -1,0 +1,137 @@
+"""What the user sees: progress, and the tables at the end."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from lead_propensity.data.tables import Check, words
+from lead_propensity.progress import Progress as Callback
+from lead_propensity.progress import silent
+
+
+def console() -> Console:
+    return Console(soft_wrap=True)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callback]:
+    """A bar on a terminal, one line a phase elsewhere, nothing when quiet."""
+    if quiet:
+        yield silent
+    elif sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            yield _Bars(bars)
+    else:
+        yield _Lines()
+
+
+class _Bars:
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        if phase not in self.tasks:
+            self.tasks[phase] = self.bars.add_task(phase, total=total)
+        self.bars.update(self.tasks[phase], completed=done, total=total)
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, soft_wrap=True)
+        self.seen: set[str] = set()
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        if phase not in self.seen:
+            self.seen.add(phase)
+            self.console.print(f"{phase} ...", highlight=False)
+
+
+def print_check(found: Check) -> None:
+    """The tables, what was set aside, and when the data ends."""
+    table = Table("table", "rows", "kept", "set aside")
+    table.add_column("source", overflow="fold")
+    for count in found.counts:
+        aside = count.rows - count.kept
+        table.add_row(count.table, f"{count.rows:,}", f"{count.kept:,}", f"{aside:,}", count.source)
+    screen = console()
+    if found.counts:
+        screen.print(table)
+    for finding in found.quarantined:
+        screen.print(f"set aside: {finding}", markup=False, highlight=False)
+    if found.exported_at >= 0:
+        screen.print(f"The data ends at {words(found.exported_at)}.", highlight=False)
+    if not found.problems and not found.unlearnable:
+        screen.print("The data keeps its contract.", highlight=False)
+
+
+def print_run(run: Any) -> None:
+    """The summary at the end of a training: the verdict, the models side by side, the bands."""
+    card, screen = run.scorecard, console()
+    screen.print()
+    screen.print(card["verdict"]["sentence"], style="bold", markup=False, highlight=False)
+    screen.print(card["verdict"]["calibration"], markup=False, highlight=False)
+    screen.print(_models_table(card["comparison"]))
+    screen.print(_bands_table(card["bands"]))
+    if card["bands"]["hot_refused"]:
+        screen.print(
+            f"Nobody is hot: {card['bands']['hot_refused']}", markup=False, highlight=False
+        )
+    for note in card["notes"]:
+        screen.print(f"- {note}", markup=False, highlight=False)
+    screen.print(f"report: {run.folder / 'report.html'}", markup=False, highlight=False)
+    screen.print(
+        f"model:  {run.logged.model_uri} in {run.logged.tracking_uri}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _models_table(comparison: dict[str, Any]) -> Table:
+    table = Table(
+        "test part", "AUC", "log loss", "deals found*", "converted*", title_justify="left"
+    )
+    for name, figures in comparison["models"].items():
+        cells = [
+            _figure(figures.get(metric)) for metric in ("auc", "log_loss", "capture", "conversion")
+        ]
+        table.add_row(comparison["labels"][name], *cells)
+    volume = comparison["volume"]
+    if volume["source"]:
+        table.caption = f"* at the {volume['n']:,} snapshots that the {volume['source']} call hot"
+    return table
+
+
+def _bands_table(bands: dict[str, Any]) -> Table:
+    table = Table("band", "leads", "expected", "observed", "95% interval", "promised", "promise")
+    for row in bands["stock"]:
+        observed = "-" if row["observed"] is None else f"{row['observed']:.1%}"
+        expected = "-" if row["expected"] is None else f"{row['expected']:.1%}"
+        interval = "-" if row["lower"] is None else f"{row['lower']:.1%} - {row['upper']:.1%}"
+        promised = "-" if row["promised_lower"] is None else f">= {row['promised_lower']:.1%}"
+        table.add_row(
+            row["band"], f"{row['leads']:,}", expected, observed, interval, promised, row["promise"]
+        )
+    return table
+
+
+def _figure(figure: dict[str, Any] | None) -> str:
+    return "-" if figure is None or figure["value"] is None else f"{figure['value']:.3f}"

@@ -1,0 +1,217 @@
+"""The straight line: train a model on what was known, score the leads that are open."""
+
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lead_propensity.config import Config
+from lead_propensity.data import tables
+from lead_propensity.data.database import digest, opened
+from lead_propensity.data.tables import Check
+from lead_propensity.errors import ConfigError
+from lead_propensity.evaluation.context import context
+from lead_propensity.evaluation.scorecard import scorecard
+from lead_propensity.features import dataset, matrix, snapshots
+from lead_propensity.features.points import Scorecard
+from lead_propensity.files import write_parquet, write_table, write_text
+from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.progress import Progress, silent
+from lead_propensity.reporting import pictures, report
+from lead_propensity.serving import judging, scoring
+from lead_propensity.tracking.registry import fetch
+from lead_propensity.tracking.runs import LoggedRun, log_run
+
+COHORT_WEEKS = 26
+"""How far back `score` looks for closed cohorts; older ones hardly move the level."""
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What `train` leaves: the run folder, its figures, and where MLflow keeps them."""
+
+    folder: Path
+    scorecard: dict[str, Any]
+    model: PropensityModel
+    logged: LoggedRun
+
+
+@dataclass(frozen=True)
+class ScoredLeads:
+    """What `score` wrote."""
+
+    out: Path
+    table: pa.Table
+
+    @property
+    def bands(self) -> dict[str, int]:
+        """How many leads each band holds, hot first."""
+        counts = pd.Series(self.table["band"].to_pylist(), dtype=object).value_counts()
+        return {band: int(counts.get(band, 0)) for band in ("hot", "warm", "cold")}
+
+
+def check(config: Config, quarantine: Path | None = None) -> Check:
+    """Hold the declared tables to their contracts; rows set aside go to the folder `quarantine`."""
+    with opened(config.engine) as con:
+        found = tables.check(con, config)
+        if quarantine is not None:
+            tables.write_quarantine(con, found, quarantine)
+        return found
+
+
+def features(
+    config: Config,
+    out: Path | None = None,
+    as_of: datetime | None = None,
+    progress: Progress = silent,
+) -> pd.DataFrame:
+    """The matrix: `lead_id, as_of, won, part` and one column a feature; written to `out` if given.
+
+    Without `as_of` the training population of all parts; with it the leads open then, part `scoring`,
+    by the vocabulary that the fit part taught.
+    """
+    if as_of is not None and config.data.exported is not None:
+        raise ConfigError("--as-of: rows as exported have no history to go back in. Leave it out.")
+    with opened(config.engine) as con:
+        found = _checked(con, config, progress)
+        made = dataset.plan(con, config, found.exported_at)
+        if as_of is None:
+            data = dataset.training(con, made, progress)
+            data = data.rows((data.keys["population"] == "training").to_numpy())
+        else:
+            moment = _microseconds(as_of, config)
+            data = dataset.open_leads(con, config, made.catalogue, made.card, moment, progress)
+    frame = matrix.to_frame(data)
+    if out is not None:
+        write_table(pa.Table.from_pandas(frame, preserve_index=False), out)
+    return frame
+
+
+def train(config: Config, out: Path | None = None, progress: Progress = silent) -> TrainedRun:
+    """Train, calibrate, band, judge on the test part; leave a run folder and an MLflow run.
+
+    `out` must be empty or not there yet (default: `models/<name>/<time>`). Raises ConfigError,
+    DataError, and ModelError where MLflow refuses.
+    """
+    started = datetime.now(UTC)
+    folder = out or Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
+    _refuse_full(folder)
+    with opened(config.engine) as con:
+        found = _checked(con, config, progress)
+        made = dataset.plan(con, config, found.exported_at)
+        data = dataset.training(con, made, progress)
+        data_digest = digest(con)
+        tables.write_quarantine(con, found, folder / "private" / "quarantine")
+    model = PropensityModel.fit(data, config, progress)
+    model = replace(model, rules=made.card.model_dump(mode="json", by_alias=True))
+    progress("evaluating", 0, 1)
+    predictions = judging.test_predictions(data, model, config.bands.routes)
+    facts = context(config, found, made, data, model, started.isoformat(timespec="seconds"))
+    card = scorecard(predictions, facts, config.model.seed)
+    progress("evaluating", 1, 1)
+    _write_run(folder, model, predictions, card)
+    progress("logging", 0, 1)
+    logged = log_run(folder, config, card, model, pictures.svg_files(card), data_digest)
+    progress("logging", 1, 1)
+    return TrainedRun(folder, card, model, logged)
+
+
+def score(
+    config: Config,
+    model_source: str,
+    out: Path,
+    as_of: datetime | None = None,
+    every_row: bool = False,
+    progress: Progress = silent,
+) -> ScoredLeads:
+    """Score the leads open at `as_of` (default: the export time) and write them to `out`.
+
+    `model_source` is a run folder, its `model/`, or `models:/NAME@ALIAS`. As exported: the rows without
+    an outcome, or with `every_row` all. No open lead gives a table without rows. Raises ConfigError,
+    DataError, ModelError.
+    """
+    model = load_model(model_source)
+    card = Scorecard.model_validate(model.rules)
+    with opened(config.engine) as con:
+        found = _checked(con, config, progress)
+        if config.data.exported is not None:
+            snapshots.make_exported_scoring(con, only_open=not every_row)
+            data = matrix.build(con, model.catalogue, card, progress)
+            shift, until = np.zeros(len(data)), np.full(len(data), -1)
+        else:
+            moment = found.exported_at if as_of is None else _microseconds(as_of, config)
+            data = dataset.open_leads(con, config, model.catalogue, card, moment, progress)
+            shift, until = _level_now(con, config, model, card, moment, len(data))
+    frame = scoring.scored(model, data, shift, until, config.bands.routes)
+    progress("explaining", 0, 1)
+    why = scoring.reasons(model, data, frame)
+    progress("explaining", 1, 1)
+    table = scoring.scores_table(frame, why, model, pd.Timestamp.now(tz="UTC"))
+    write_table(table, out)
+    return ScoredLeads(out, table)
+
+
+def load_model(source: str) -> PropensityModel:
+    """The model of a run folder, of its `model/`, or of an MLflow address. Raises ModelError."""
+    if source.startswith(("models:/", "runs:/")):
+        with tempfile.TemporaryDirectory() as scratch:
+            return PropensityModel.load(fetch(source, Path(scratch)))
+    folder = Path(source)
+    return PropensityModel.load(folder / "model" if (folder / "model").is_dir() else folder)
+
+
+def _checked(con: duckdb.DuckDBPyConnection, config: Config, progress: Progress) -> Check:
+    progress("checking", 0, 1)
+    found = tables.check(con, config)
+    found.raise_problems()
+    progress("checking", 1, 1)
+    return found
+
+
+def _level_now(
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    model: PropensityModel,
+    card: Scorecard,
+    moment: int,
+    n: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One shift for all n leads, from the cohorts that had closed by `moment`."""
+    now = np.array([moment])
+    if model.level.step_variance is None or model.horizon_days is None:
+        return np.zeros(n), np.full(n, -1)
+    trained = config.snapshots.model_copy(update={"horizon_days": model.horizon_days})
+    snapshots.make_cohorts(con, trained, moment, COHORT_WEEKS, after=model.labels_until)
+    shift, until = scoring.level(model, now, matrix.build(con, model.catalogue, card))
+    return np.repeat(shift, n), np.repeat(until, n)
+
+
+def _write_run(
+    folder: Path, model: PropensityModel, predictions: pd.DataFrame, card: dict[str, Any]
+) -> None:
+    model.save(folder / "model")
+    write_parquet(judging.predictions_table(predictions), folder / "test_predictions.parquet")
+    write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", folder / "scorecard.json")
+    write_text(report.render(card), folder / "report.html")
+
+
+def _refuse_full(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"--out {folder} is not an empty folder. Give a new one: a run overwrites nothing."
+        )
+
+
+def _microseconds(moment: datetime, config: Config) -> int:
+    """UTC microseconds; a time without a zone is read in `data.timezone`, else as UTC."""
+    zone = ZoneInfo(config.data.timezone) if config.data.timezone else UTC
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    return int(aware.timestamp()) * 1_000_000 + aware.microsecond

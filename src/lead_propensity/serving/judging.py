@@ -1,0 +1,59 @@
+"""The test part, scored as the night job would have scored it at the time."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lead_propensity.config import RoutesConfig
+from lead_propensity.features.matrix import Dataset
+from lead_propensity.features.points import Scorecard
+from lead_propensity.model import rules
+from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.model.rules import RulesProbability
+from lead_propensity.serving import scoring
+
+PARQUET_COLUMNS = (
+    *("lead_id", "group_id", "as_of", "order", "population", "age_days", "won", "raw_score"),
+    *(
+        "probability_untracked",
+        "probability",
+        "band",
+        "fit",
+        "fit_grade",
+        "interest",
+        "interest_grade",
+    ),
+    *("route", "amount", "rules_points", "rules_probability", "rules_band"),
+    *("rules_reweighted_probability", "logistic_probability"),
+)
+
+
+def test_predictions(data: Dataset, model: PropensityModel, limits: RoutesConfig) -> pd.DataFrame:
+    """One row a snapshot of the test part, both populations, with everything the report needs.
+
+    Read once a run. The level at each snapshot comes from deals known before it (prequential). The
+    rules' points become probabilities by the calibrate part.
+    """
+    keys = data.keys
+    test = data.rows((keys["part"] == "test").to_numpy())
+    fit, calibrate = data.part("fit"), data.part("calibrate")
+    since_fit = keys["part"].isin(["purged", "calibrate", "test"]).to_numpy()
+    after_fit = keys["order"].to_numpy() > fit.keys["order"].max()
+    past = data.rows(since_fit & after_fit & (keys["population"] == "training").to_numpy())
+    shift, until = scoring.level(model, test.keys["order"].to_numpy(np.int64), past)
+    frame = scoring.scored(model, test, shift, until, limits)
+    card = Scorecard.model_validate(model.rules)
+    worth = RulesProbability.fit(rules.score(card, calibrate.rules).points, calibrate.won)
+    return frame.assign(
+        rules_probability=worth.predict(frame["rules_points"].to_numpy()),
+        rules_reweighted_probability=rules.reweighted(fit, calibrate, test),
+    )
+
+
+def predictions_table(predictions: pd.DataFrame) -> pa.Table:
+    """The test predictions as they are stored: `as_of` a UTC time, null where rows have none."""
+    times = predictions["as_of"].to_numpy(np.int64)
+    as_of = pa.array(times, pa.int64(), mask=times < 0).cast(pa.timestamp("us", tz="UTC"))
+    frame = predictions[list(PARQUET_COLUMNS)]
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    return table.set_column(table.column_names.index("as_of"), "as_of", as_of)
