@@ -201,6 +201,19 @@ def test_the_first_sentence_names_the_winner(knows, rules_know, who, words):
     assert who == "model" or "Keep the rules" in found["recommendation"]
 
 
+def test_rules_that_know_the_first_calls_only_are_kept_for_these():
+    """As good at their own volume, worse beyond: the advice says so instead of dropping the model."""
+    table = predictions(3000, model_knows=1.0)
+    top = table["raw_score"] >= table["raw_score"].quantile(0.9)
+    noise = np.random.default_rng(2).normal(size=len(table))
+    table["rules_points"] = np.where(top, 100.0, noise)
+    table["rules_band"] = np.where(top, "hot", "cold")
+    found = scorecard(table, context(), 7)["verdict"]
+    assert found["winner"] == "none"
+    assert "the model puts leads into a better order" in found["overall"]
+    assert found["recommendation"].startswith("Call the rules' hot leads as before")
+
+
 @pytest.mark.parametrize(
     ("promised", "upper", "expected"),
     [

@@ -17,13 +17,12 @@ snapshots = st.lists(
 
 
 def stock(n: int = 4000, weeks: int | None = 4, lift: float = 0.3, seed: int = 0) -> Stock:
-    """Leads seen on so many dates; the upper tenth is won `lift` more often than the rest."""
+    """Leads of four snapshots; the upper tenth is won `lift` more often than the rest."""
     rng = np.random.default_rng(seed)
     probability = rng.random(n)
     won = (rng.random(n) < 0.1 + lift * (probability > 0.9)).astype(float)
     lead = np.arange(n) // 4
-    look = None if weeks is None else np.arange(n) % weeks
-    return Stock(probability, won, lead, lead, np.full(n, 5.0), look)
+    return Stock(probability, won, lead, lead, np.full(n, 5.0), weeks)
 
 
 @given(snapshots, st.integers(0, 25))
@@ -41,25 +40,13 @@ def test_capacity_is_never_overshot_and_never_wasted(rows, most):
         assert lower.size == 0 or np.sum(highest >= lower.max()) > most
 
 
-def test_so_many_leads_become_hot_a_week_beside_the_backlog():
+def test_so_many_hot_leads_a_week_over_all_weeks():
     world = stock()
     config = BandsConfig(policy="capacity", hot_per_week=20)
     bands = Bands.fit(config, world, oldest_age_days=None)
     assert bands.hot_from is not None
-    assert world.look is not None
     hot = bands.assign(world.probability, world.age_days) == "hot"
-    backlog = set(world.lead_id[hot & (world.look == 0)])
-    assert len(set(world.lead_id[hot]) - backlog) == 20 * 3
-
-
-@given(snapshots, st.integers(0, 25), st.randoms(use_true_random=False))
-def test_the_backlog_of_the_first_look_is_not_newly_hot(rows, most, draw):
-    lead, probability = (np.array(column) for column in zip(*rows, strict=True))
-    first = np.array([draw.random() < 0.4 for _ in rows])
-    start = threshold_for(probability, lead, most, first)
-    if start is not None:
-        backlog = set(lead[first & (probability >= start)])
-        assert len(set(lead[probability >= start]) - backlog) <= most
+    assert len(set(world.lead_id[hot])) == 20 * 4
 
 
 def test_as_exported_a_share_of_the_leads_is_hot():

@@ -15,6 +15,7 @@ def verdict(card: Mapping[str, Any]) -> dict[str, Any]:
     opening = _against_rules(card) if card["rules"]["lines"] else _without_rules(card)
     return {
         **opening,
+        "overall": _overall(card),
         "best_rules": _best_rules(card),
         "knowledge": _knowledge(card),
         "calibration": _calibration(card["headline"]["expected_to_observed"]),
@@ -39,12 +40,14 @@ def _against_rules(card: Mapping[str, Any]) -> dict[str, Any]:
     difference = comparison["differences"]["rules"][measure]
     model, rules = (comparison["models"][name][measure] for name in ("model", "rules"))
     who = winner(difference)
+    overall = winner(comparison["differences"]["rules"]["auc"])
+    advice = "beyond" if (who, overall) == (NEITHER, MODEL) else who
     return {
         "winner": who,
         "measure": measure,
         "difference": dict(difference),
         "sentence": _sentence(who, measure, volume, model, rules, difference),
-        "recommendation": _RECOMMENDATIONS[who],
+        "recommendation": _RECOMMENDATIONS[advice],
     }
 
 
@@ -52,6 +55,7 @@ _RECOMMENDATIONS = {
     MODEL: "Use the model.",
     RULES: "Keep the rules.",
     NEITHER: "Keep the rules: the model is not shown to be better, and the rules are simpler.",
+    "beyond": "Call the rules' hot leads as before; beyond them, and for percentages, use the model.",
     UNKNOWN: "Keep the rules until there are enough closed deals to judge.",
     "no_rules": "Write down the rules of today, so that the model has something to beat.",
 }
@@ -99,6 +103,23 @@ def _best_rules(card: Mapping[str, Any]) -> str | None:
         return f"{opening} (AUC, model minus rules {gap['value']:+.3f}, 95% interval {bounds})."
     gain = f"{_points(gap, 'value')} points"
     return f"{opening} (deals found, model minus rules {gain}, 95% interval {_span(gap)})."
+
+
+def _overall(card: Mapping[str, Any]) -> str | None:
+    """The whole order of the leads, not only the first calls."""
+    gaps = card["comparison"]["differences"].get("rules")
+    if gaps is None:
+        return None
+    gap, who = gaps["auc"], winner(gaps["auc"])
+    if who == UNKNOWN:
+        return "Not enough evidence to say who orders all leads better."
+    bounds = f"AUC, model minus rules {gap['value']:+.3f}, 95% interval {gap['lower']:+.3f} to {gap['upper']:+.3f}"
+    opening = {
+        MODEL: "Over all call volumes the model puts leads into a better order than the rules",
+        RULES: "Over all call volumes the rules put leads into a better order than the model",
+        NEITHER: "Over all call volumes neither is shown to put leads into a better order",
+    }[who]
+    return f"{opening} ({bounds})."
 
 
 def _place(volume: Mapping[str, Any]) -> str:

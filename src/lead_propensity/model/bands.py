@@ -19,8 +19,8 @@ BANDS = ("cold", "warm", "hot")
 class Stock:
     """Snapshots of open leads as the night job meets them; arrays of one length.
 
-    `won` may be NaN (no label yet): such rows count for capacity and not for promises. `look` numbers
-    the weekly dates on which they were seen, None where there is no time. `age_days` may be NaN.
+    `won` may be NaN (no label yet): such rows count for capacity and not for promises. `weeks` is
+    how many weekly dates they were seen on, None where there is no time. `age_days` may be NaN.
     """
 
     probability: np.ndarray
@@ -28,21 +28,21 @@ class Stock:
     lead_id: np.ndarray
     group_id: np.ndarray
     age_days: np.ndarray
-    look: np.ndarray | None
+    weeks: int | None
 
     @classmethod
     def of(cls, keys: pd.DataFrame, probability: np.ndarray) -> Self:
         """From a Dataset's keys; rows without `as_of` have no weekly dates."""
         order = keys["order"].to_numpy(np.int64)
         timed = len(keys) > 0 and bool((keys["as_of"] >= 0).all())
-        look = np.unique(order, return_inverse=True)[1] if timed else None
+        weeks = len(np.unique(order)) if timed else None
         return cls(
             probability,
             keys["won"].to_numpy(np.float64),
             keys["lead_id"].to_numpy(),
             keys["group_id"].to_numpy(),
             keys["age_days"].to_numpy(np.float64),
-            look,
+            weeks,
         )
 
 
@@ -112,31 +112,20 @@ class Bands:
         return cls(**{**tree, "promises": promises})
 
 
-def threshold_for(
-    probability: np.ndarray, lead_id: np.ndarray, most: int, first: np.ndarray | None = None
-) -> float | None:
+def threshold_for(probability: np.ndarray, lead_id: np.ndarray, most: int) -> float | None:
     """The lowest probability from which at most `most` leads become hot; None: ties forbid.
 
-    Each lead counts once, with its highest probability. Rows marked in `first` are the first look:
-    leads that are hot there already are a backlog and not newly hot.
+    Each lead counts once, with its highest probability.
 
     >>> threshold_for(np.array([0.9, 0.8, 0.8, 0.1]), np.array(["a", "b", "c", "d"]), most=2)
     0.9
     """
-    rows = pd.DataFrame({"lead": lead_id, "p": probability})
-    highest = np.sort(rows.groupby("lead")["p"].max().to_numpy())
-    backlog = np.zeros(0)
-    if first is not None:
-        backlog = np.sort(rows[first].groupby("lead")["p"].max().to_numpy())
-    starts = np.unique(highest)[::-1]
-    newly = _reaching(highest, starts) - _reaching(backlog, starts)
-    kept = np.maximum.accumulate(newly) <= most
-    return float(starts[kept][-1]) if kept.any() else None
-
-
-def _reaching(ascending: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    reached: np.ndarray = len(ascending) - np.searchsorted(ascending, starts, side="left")
-    return reached
+    highest = pd.Series(probability).groupby(lead_id).max().to_numpy()
+    highest = np.sort(highest)[::-1]
+    taken = highest[:most]
+    if most < len(highest):
+        taken = taken[taken > highest[most]]
+    return float(taken[-1]) if len(taken) else None
 
 
 def _hot_from(
@@ -150,12 +139,10 @@ def _hot_from(
         even = config.cost_per_contact / config.value_per_win
         return (even, None) if even < 1 else (None, "a contact costs more than a win brings.")
     leads = len(pd.unique(stock.lead_id[young]))
-    most, first = int(config.hot_share * leads), None
-    if config.hot_per_week is not None and stock.look is not None:
-        weeks = len(np.unique(stock.look)) - 1
-        most = config.hot_per_week * max(weeks, 1)
-        first = (stock.look == 0)[young] if weeks else None
-    start = threshold_for(stock.probability[young], stock.lead_id[young], most, first)
+    most = int(config.hot_share * leads)
+    if config.hot_per_week is not None and stock.weeks is not None:
+        most = config.hot_per_week * stock.weeks
+    start = threshold_for(stock.probability[young], stock.lead_id[young], most)
     if start is None:
         return None, (
             f"no threshold keeps to {most} of the calibrate part's {leads} leads: "

@@ -243,6 +243,6 @@ def _notes(
     notes += [f"`{side}` has no feature to go by: all leads are alike." for side in constant_sides]
     if encoding.dropped:
         names = ", ".join(encoding.dropped[:10]) + (" ..." if len(encoding.dropped) > 10 else "")
-        left_out = f"{len(encoding.dropped)} features that are constant in the fit part"
+        left_out = f"{len(encoding.dropped)} without two different values in the fit part"
         notes.append(f"Left out: {left_out}: {names}.")
     return tuple(notes)
