@@ -22,7 +22,7 @@ Run = Callable[..., tuple[int, str, str]]
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small CRM export, its config and rules."""
     folder = tmp_path_factory.mktemp("cli") / "world"
-    write(simulate(1_500, seed=1), folder)
+    write(simulate(1_000, seed=1), folder)
     return folder
 
 
@@ -71,7 +71,7 @@ def example(name: str, world: Path, run_folder: Path, out: Path) -> str:
     assert found is not None
     line = re.sub(r"\S+\.yaml", f"{world}/config.yaml", found[1])
     line = line.replace("models/bpic2012/RUN", str(run_folder))
-    line = re.sub(r"--leads \d+", "--leads 1500", line)
+    line = re.sub(r"--leads \d+", "--leads 1000", line)
     line = re.sub(r"--out (\S+)", rf"--out {out}/\1", line)
     if name in ("train", "demo"):
         line += f" --out {out}/run --set model.trials=1 --set engine.threads=1"

@@ -61,12 +61,21 @@ def test_no_line_is_lost_to_a_guess(tmp_path: Path) -> None:
     assert ("last", 'a "quoted", value') in result.rows("lead_attributes")
 
 
+def test_a_hash_begins_no_comment(tmp_path: Path) -> None:
+    time = "2024-01-01T00:00:00Z"
+    lines = [("L1", time, "a"), ("L2", time, "b#5"), ("#6", time, "c")]
+    write_csv(tmp_path / "x.csv", ("lead_id", "created_at", "note"), lines)
+    result = leads(tmp_path, "x.csv")
+    assert result.rows("lead_attributes") == [("#6", "c"), ("L1", "a"), ("L2", "b#5")]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "an empty file"),
         (b"lead_id,created_at\n", "holds no row"),
         (b"Exported by me\n\n" + LEADS.encode(), "leads.lead_id: no column 'lead_id'"),
+        (LEADS.encode() + b"# L2 comes tomorrow\n", "no column 'lead_id'|cannot be read"),
         (LEADS.encode() + b"L2\n", "no column 'lead_id'|cannot be read"),
         (LEADS.encode() + b"M\xfcller,2024-01-01\n", "cannot be read.*not utf-8"),
         (LEADS.encode() * 2000 + b"L2,x,y\n", "cannot be read"),

@@ -81,7 +81,7 @@ def features(
     if as_of is not None and config.data.exported is not None:
         raise ConfigError("--as-of: rows as exported have no history to go back in. Leave it out.")
     with opened(config.engine) as con:
-        found = _checked(con, config, progress)
+        found = _checked(con, config, progress, learning=True)
         made = dataset.plan(con, config, found.exported_at)
         if as_of is None:
             data = dataset.training(con, made, progress)
@@ -105,7 +105,7 @@ def train(config: Config, out: Path | None = None, progress: Progress = silent) 
     folder = out or Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
     _refuse_full(folder)
     with opened(config.engine) as con:
-        found = _checked(con, config, progress)
+        found = _checked(con, config, progress, learning=True)
         made = dataset.plan(con, config, found.exported_at)
         data = dataset.training(con, made, progress)
         data_digest = digest(con)
@@ -168,10 +168,12 @@ def load_model(source: str) -> PropensityModel:
     return PropensityModel.load(folder / "model" if (folder / "model").is_dir() else folder)
 
 
-def _checked(con: duckdb.DuckDBPyConnection, config: Config, progress: Progress) -> Check:
+def _checked(
+    con: duckdb.DuckDBPyConnection, config: Config, progress: Progress, learning: bool = False
+) -> Check:
     progress("checking", 0, 1)
     found = tables.check(con, config)
-    found.raise_problems()
+    found.raise_problems(learning)
     progress("checking", 1, 1)
     return found
 

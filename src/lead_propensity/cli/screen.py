@@ -88,13 +88,11 @@ def print_run(run: Any) -> None:
     card, screen = run.scorecard, console()
     screen.print()
     screen.print(card["verdict"]["sentence"], style="bold", markup=False, highlight=False)
+    if card["verdict"]["overall"]:
+        screen.print(card["verdict"]["overall"], markup=False, highlight=False)
     screen.print(card["verdict"]["calibration"], markup=False, highlight=False)
     screen.print(_models_table(card["comparison"]))
     screen.print(_bands_table(card["bands"]))
-    if card["bands"]["hot_refused"]:
-        screen.print(
-            f"Nobody is hot: {card['bands']['hot_refused']}", markup=False, highlight=False
-        )
     for note in card["notes"]:
         screen.print(f"- {note}", markup=False, highlight=False)
     screen.print(f"report: {run.folder / 'report.html'}", markup=False, highlight=False)

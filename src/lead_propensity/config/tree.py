@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -16,21 +15,7 @@ from pydantic import (
 )
 
 from lead_propensity.config.paths import resolve
-
-
-def _words(value: object) -> object:
-    """One value or a list of them, as the texts that a table holds."""
-    values = value if isinstance(value, list | tuple) else [value]
-    if any(isinstance(one, bool) for one in values):
-        raise ValueError("YAML reads an unquoted yes, no, true or false as a truth value; quote it")
-    return tuple(str(one) if isinstance(one, int | float) else one for one in values)
-
-
-def _all_or_list(value: object) -> object:
-    if isinstance(value, list | tuple) or value == "all":
-        return value
-    raise ValueError("give `all`, or a list of names such as [industry, size]")
-
+from lead_propensity.config.words import Names, Words
 
 Criterion = Literal["need", "fit", "budget", "influence", "timeline"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
@@ -39,8 +24,6 @@ CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 Days = Annotated[int, Field(ge=1, le=3650)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Words = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_words)]
-Names = Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_all_or_list)]
 AttributeKind = Literal["number", "category", "boolean", "date", "email"]
 
 
@@ -84,8 +67,8 @@ class DealsSource(TableSource):
 class ExportedSource(TableSource):
     """One row per lead with its outcome, and no history."""
 
-    outcome: str | None
-    """None only for new rows that `score --input` brings: they wait for a score."""
+    outcome: str | None  # None only in rows that `score --input` brings: they wait for a score
+    """Their column that tells how a lead ended."""
     won: Words
     """Values of `outcome` that mean won; another non-empty value means lost, empty means open."""
     order_by: str | None = None

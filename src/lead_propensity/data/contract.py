@@ -22,9 +22,8 @@ OPTIONAL = {
 }
 TIMES = ("created_at", "known_at", "occurred_at", "closed_at")
 NUMBERS = {"events": ("value",), "deals": ("amount",)}
-RESERVED = ("lead_id", "group_id", "snapshot_id", "as_of", "place", "order", "label_known_at", "population", "part",
-            "age_days", "won", "amount", "bucket")  # fmt: skip
-"""Columns of the matrix beside the features: no attribute may have such a name."""
+RESERVED = ("lead_id", "as_of", "order", "won", "part")
+"""Columns of the exported matrix beside the features: no attribute may have such a name."""
 
 
 def their_column(raw: RawTable, ours: str) -> Column | None:

@@ -13,7 +13,6 @@ def connect(engine: EngineConfig, spill_folder: Path | None = None) -> duckdb.Du
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": False,  # no download behind the user's back
         "autoload_known_extensions": False,
-        "python_enable_replacements": False,  # a query names declared files, never a Python variable
     }
     if engine.threads is not None:
         settings["threads"] = engine.threads

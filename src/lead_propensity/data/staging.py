@@ -49,20 +49,23 @@ def _typed(table: str, ours: str, theirs: Column | None, zone: str | None) -> st
 def _time_problems(
     con: duckdb.DuckDBPyConnection, raw: RawTable, ours: str, theirs: Column, zone: str | None
 ) -> list[str]:
-    filled, zoneless, example = con.execute(
-        f"SELECT count({theirs.sql}), count(*) FILTER (zoneless), min(value) FILTER (zoneless) FROM ("
-        f"SELECT {theirs.sql}, CAST({theirs.sql} AS VARCHAR) AS value, "
-        f"{is_zoneless(theirs.sql, theirs.type)} AS zoneless FROM {raw.sql_name})"
-    ).fetchall()[0]
-    if filled and not is_time(theirs.type):
-        return [
+    if not is_time(theirs.type):
+        filled = con.execute(f"SELECT count({theirs.sql}) FROM {raw.sql_name}").fetchall()[0][0]
+        problem = (
             f"{raw.name}.{ours}: {raw.source} holds {theirs.type}, times are needed. "
             "Convert them in a `sql:` source, e.g. to_timestamp(seconds)."
-        ]
-    if zone is not None or not zoneless or not is_time(theirs.type):
+        )
+        return [problem] if filled else []
+    if zone is not None:
+        return []
+    count, example = con.execute(
+        f"SELECT count(*), min(CAST({theirs.sql} AS VARCHAR)) FROM {raw.sql_name} "
+        f"WHERE {is_zoneless(theirs.sql, theirs.type)}"
+    ).fetchall()[0]
+    if count == 0:
         return []
     return [
-        f"{raw.name}.{ours}: {zoneless} times carry no zone, e.g. {example!r} ({raw.source}). "
+        f"{raw.name}.{ours}: {count} times carry no zone, e.g. {example!r} ({raw.source}). "
         "Declare it: data.timezone: UTC, or a name like Europe/Berlin."
     ]
 

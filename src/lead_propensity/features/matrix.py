@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 
 from lead_propensity.config import CRITERIA, Config
-from lead_propensity.data.engine import identifier
 from lead_propensity.errors import ConfigError
 from lead_propensity.features import behaviour, points, profile
 from lead_propensity.features.behaviour import ALL_TIME, Aggregate
@@ -126,7 +125,7 @@ def build(
         progress("features", done, len(buckets))
         tables.append(con.sql(queries.select(known), params={"bucket": bucket}).to_arrow_table())
     progress("features", len(buckets), len(buckets))
-    return _dataset(pa.concat_tables(tables), catalogue, list(queries.rules))
+    return _dataset(pa.concat_tables(tables), catalogue, queries)
 
 
 def to_frame(data: Dataset) -> pd.DataFrame:
@@ -135,7 +134,7 @@ def to_frame(data: Dataset) -> pd.DataFrame:
     `as_of` is a UTC time, missing where rows carry none; beside it `order` tells their place.
     """
     keys = data.keys
-    as_of = pd.to_datetime(keys["as_of"].where(keys["as_of"] >= 0), unit="us", utc=True)
+    as_of = pd.to_datetime(keys["as_of"].where(keys["as_of"] >= 0), unit="us").dt.tz_localize("UTC")
     front = keys[["lead_id"]].assign(
         as_of=as_of, order=keys["order"], won=keys["won"], part=keys["part"]
     )
@@ -144,9 +143,17 @@ def to_frame(data: Dataset) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Queries:
+    """The SQL of every column by its name; in the database a column is called by its place."""
+
     done: dict[str, Aggregate]
     said: dict[str, str]
     rules: tuple[str, ...]
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Name of a feature or rule: its column in the database."""
+        done = {name: f"done_{place}" for place, name in enumerate(self.done)}
+        return done | {name: f"said_{place}" for place, name in enumerate(self.said)}
 
     @classmethod
     def of(cls, catalogue: Catalogue, rules: points.CompiledRules) -> Self:
@@ -161,12 +168,13 @@ class _Queries:
 
     def select(self, known: str) -> str:
         """One SELECT: a row for each snapshot of a bucket, with every column."""
-        aggregates = "".join(f", {a.sql} AS {identifier(name)}" for name, a in self.done.items())
+        done = list(self.done.values())
+        aggregates = "".join(f", {a.sql} AS done_{place}" for place, a in enumerate(done))
         did = "".join(
-            f", coalesce(d.{identifier(name)}, {a.empty})::DOUBLE AS {identifier(name)}"
-            for name, a in self.done.items()
+            f", coalesce(d.done_{place}, {a.empty})::DOUBLE AS done_{place}"
+            for place, a in enumerate(done)
         )
-        said = "".join(f", {sql} AS {identifier(name)}" for name, sql in self.said.items())
+        said = "".join(f", {sql} AS said_{place}" for place, sql in enumerate(self.said.values()))
         return f"""
             WITH seen AS (
                 SELECT s.snapshot_id, s.as_of, e.occurred_at, e.known_at,
@@ -181,7 +189,7 @@ class _Queries:
             WHERE s.bucket = $bucket"""
 
 
-def _dataset(table: pa.Table, catalogue: Catalogue, rules: list[str]) -> Dataset:
+def _dataset(table: pa.Table, catalogue: Catalogue, queries: _Queries) -> Dataset:
     frame = table.sort_by(
         [("place", "ascending"), ("lead_id", "ascending"), ("population", "ascending")]
     )
@@ -199,8 +207,9 @@ def _dataset(table: pa.Table, catalogue: Catalogue, rules: list[str]) -> Dataset
             "amount": _floats(frame["amount"]),
         }
     )
-    X = {feature.name: _column(frame[feature.name], feature) for feature in catalogue.features}
-    scored = {name: _floats(frame[name]) for name in rules}
+    places = queries.places
+    X = {one.name: _column(frame[places[one.name]], one) for one in catalogue.features}
+    scored = {name: _floats(frame[places[name]]) for name in queries.rules}
     return Dataset(
         keys, pd.DataFrame(X, index=keys.index), pd.DataFrame(scored, index=keys.index), catalogue
     )

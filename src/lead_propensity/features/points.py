@@ -14,10 +14,11 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from lead_propensity.config import Criterion, Strict
-from lead_propensity.data.engine import identifier, literal
+from lead_propensity.data.engine import literal
 from lead_propensity.data.values import number_expression
 from lead_propensity.errors import ConfigError
 from lead_propensity.features.behaviour import ALL_TIME, Aggregate, decayed_sum
+from lead_propensity.features.profile import text_of
 from lead_propensity.features.windows import ObservationWindow
 
 Section = Literal["explicit", "implicit", "criteria", "disqualify"]
@@ -180,7 +181,7 @@ def compile_rules(card: Scorecard, criteria: dict[str, str], met: list[str]) -> 
             done[column] = _silence(line.silent_days)
         elif line.criterion is not None:
             words = ", ".join(literal(word.lower()) for word in met)
-            value = f"k.{identifier(criteria.get(line.criterion, line.criterion))}"
+            value = text_of(criteria.get(line.criterion, line.criterion))
             said[column] = f"coalesce(lower({value}) IN ({words}), false)::INTEGER"
         else:
             said[column] = _condition(line)
@@ -203,7 +204,7 @@ def _silence(days: int) -> Aggregate:
 
 def _condition(line: Line) -> str:
     assert line.attribute is not None
-    value = f"k.{identifier(line.attribute)}"
+    value = text_of(line.attribute)
     number = number_expression(value)
     parts = []
     for words, negation in ((line.in_, ""), (line.not_in, "NOT ")):

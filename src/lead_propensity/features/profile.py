@@ -162,7 +162,7 @@ def features(definition: dict[str, Any]) -> list[tuple[Feature, str]]:
     rows += _of_criteria(definition["criteria"], definition["met"])
     said = [attribute for attribute in attributes if attribute.side == "explicit"]
     if said:
-        known = " + ".join(f"(k.{identifier(a.name)} IS NOT NULL)::INTEGER" for a in said)
+        known = " + ".join(f"({text_of(a.name)} IS NOT NULL)::INTEGER" for a in said)
         feature = Feature(
             "known_attributes",
             "explicit",
@@ -176,7 +176,7 @@ def features(definition: dict[str, Any]) -> list[tuple[Feature, str]]:
 
 
 def _of_attribute(attribute: Attribute, timezone: str | None) -> tuple[Feature, str]:
-    name, value = attribute.name, f"k.{identifier(attribute.name)}"
+    name, value = attribute.name, text_of(attribute.name)
     interest: Direction = "free" if attribute.side == "implicit" else "not_in_interest"
     if attribute.kind == "number":
         return Feature(
@@ -217,7 +217,7 @@ def _of_criteria(criteria: dict[str, str], met: list[str]) -> list[tuple[Feature
     words = ", ".join(literal(word.lower()) for word in met)
     rows = []
     for criterion in (c for c in CRITERIA if c in criteria):
-        value = f"k.{identifier(criteria[criterion])}"
+        value = text_of(criteria[criterion])
         feature = Feature(
             f"criterion__{criterion}",
             "explicit",
@@ -244,6 +244,15 @@ def _of_criteria(criteria: dict[str, str], met: list[str]) -> list[tuple[Feature
     return [*rows, (total, met_sum)]
 
 
+_PREFIX = "attribute "
+"""So that an attribute may have the name of a column of ours."""
+
+
+def text_of(attribute: str) -> str:
+    """SQL: an attribute's text in `known AS k`."""
+    return f"k.{identifier(_PREFIX + attribute)}"
+
+
 def known(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
     """SQL of `known`: one row for each snapshot of `$bucket`, with the text of every attribute as known then.
 
@@ -263,7 +272,7 @@ def known(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
     values = {name: f"a.{identifier(name)}" for name in wanted if name in columns}
     values |= {name: f"v.{identifier(name)}" for name in changing}
     values |= dict.fromkeys(missing, "NULL::VARCHAR")
-    listed = "".join(f", {values[name]} AS {identifier(name)}" for name in wanted)
+    listed = "".join(f", {values[name]} AS {identifier(_PREFIX + name)}" for name in wanted)
     sql = f"""
         SELECT s.snapshot_id, s.as_of{listed}
         FROM snapshots AS s LEFT JOIN lead_attributes AS a ON a.lead_id = s.lead_id"""

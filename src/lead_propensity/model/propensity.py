@@ -74,7 +74,8 @@ class Parts:
 
     @property
     def labels_until(self) -> int:
-        return max(int(p.keys["label_known_at"].max()) for p in (self.train, self.calibrate))
+        parts = (self.train, self.calibrate, _labelled(self.stock))
+        return max(int(part.keys["label_known_at"].max()) for part in parts if len(part))
 
     @property
     def oldest_age_days(self) -> float | None:
