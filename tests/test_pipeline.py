@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,13 @@ import pytest
 
 from lead_propensity import pipeline
 from lead_propensity.config import Config, load
+from lead_propensity.data import tables
+from lead_propensity.data.database import opened
 from lead_propensity.data.simulate import World, simulate, write
+from lead_propensity.features import dataset
+from lead_propensity.features.points import Scorecard
 from lead_propensity.pipeline import TrainedRun
+from lead_propensity.progress import silent
 
 FEW = ["model.trials=2", "split.test_days=56", "bands.hot_per_week=10"]
 
@@ -209,8 +215,6 @@ def test_shuffled_labels_show_no_lift(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Outcomes dealt out at random within each part: no ranking, and nobody is hot."""
-    from lead_propensity.features import dataset
-
     real = dataset.training
 
     def shuffled(*arguments: object) -> object:
@@ -261,3 +265,24 @@ def test_rows_as_exported_train_and_score(exported: Config, tmp_path: Path) -> N
     assert scored["as_of"].notna().all(), "order_by is a date"
     every = pipeline.score(exported, str(run.folder), tmp_path / "all.parquet", every_row=True)
     assert len(every.table) == sum(part["snapshots"] for part in parts.values())
+
+
+def test_silence_never_raises_the_interest_of_a_real_lead(run: TrainedRun, config: Config) -> None:
+    """Invariant 6 from raw events to the side model: nothing happens, and time passes."""
+    model = run.model
+    card = Scorecard.model_validate(model.rules)
+    with opened(config.engine) as con:
+        now = tables.check(con, config).exported_at
+        con.execute(f"DELETE FROM events WHERE greatest(occurred_at, known_at) >= {now}")
+        interest = []
+        for days in (0, 1, 6, 25, 80):
+            data = dataset.open_leads(
+                con, config, model.catalogue, card, now + days * 86_400_000_000, silent
+            )
+            found = model.predict(data.X, model.catalogue.fingerprint).interest
+            interest.append(pd.Series(found, index=data.keys["lead_id"]))
+    for before, after in pairwise(interest):
+        still_open = after.index
+        assert len(still_open) > 50
+        assert (after <= before[still_open]).all()
+    assert (interest[-1] < interest[0][interest[-1].index]).mean() > 0.5, "most have cooled"

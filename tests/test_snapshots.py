@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lead_propensity.errors import DataError
@@ -80,6 +80,9 @@ def test_a_snapshot_is_an_open_lead_and_its_label_is_the_horizon(drawn: list[tup
 
 @quick
 @given(drawn=lives)
+# Wins within the horizon of the last fit (calibrate) snapshots, reported after the next part began.
+@example(drawn=[(born, (5, 0, True, 40 * DAY)) for born in range(60, 90)])
+@example(drawn=[(born, (5, 0, True, 20 * DAY)) for born in range(30, 60)])
 def test_every_label_of_a_part_was_known_when_the_next_part_began(drawn: list[tuple]) -> None:
     leads, deals = world(drawn)
     rows = made(leads, deals)
@@ -170,3 +173,16 @@ def test_cohorts_know_only_deals_known_by_then() -> None:
     won_within = rows[rows["as_of"] == moment - 17 * DAY].set_index("lead_id")["won"]
     assert won_within["a"] == 0, "reported after the moment: then it looked open"
     assert rows.loc[rows["lead_id"] == "b", "won"].sum() > 0
+
+
+def test_of_too_many_cohort_snapshots_whole_leads_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = EXPORT - 20 * DAY
+    con = database([(f"l{number}", moment - 40 * DAY, "g") for number in range(200)])
+    snapshots.make_cohorts(con, SETTINGS.snapshots, moment, weeks=4, after=0)
+    everyone = con.execute("SELECT lead_id, as_of FROM snapshots").df()
+    monkeypatch.setattr(snapshots, "COHORT_ROWS", len(everyone) // 4)
+    snapshots.make_cohorts(con, SETTINGS.snapshots, moment, weeks=4, after=0)
+    kept = con.execute("SELECT lead_id, as_of FROM snapshots").df()
+    assert 0.1 < len(kept) / len(everyone) < 0.4
+    of_kept_leads = everyone[everyone["lead_id"].isin(kept["lead_id"])]
+    assert len(of_kept_leads) == len(kept)

@@ -22,6 +22,7 @@ def connect(engine: EngineConfig, spill_folder: Path | None = None) -> duckdb.Du
         settings["temp_directory"] = str(spill_folder)
     con = duckdb.connect(":memory:", config=settings)
     con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")  # the caller's terminal is not ours to draw on
     return con
 
 

@@ -44,6 +44,10 @@ AGE = Feature(
 """The one implicit feature that is no aggregate of events; silence raises it, so it stays out of interest."""
 
 
+ALL_EVENTS = "events"
+"""The topic of what counts all types together."""
+
+
 @dataclass(frozen=True)
 class Aggregate:
     """SQL over `seen AS e` (one row for each event before a snapshot), and what a lead without events gets."""
@@ -130,7 +134,7 @@ def _of_all(definition: dict[str, Any]) -> list[tuple[Feature, Aggregate]]:
     rows = []
     for days in definition["windows_days"]:
         window = ObservationWindow(days)
-        rows.append(_count(f"count_{days}d", any_type, window, "events"))
+        rows.append(_count(f"count_{days}d", any_type, window, ALL_EVENTS))
         rows.append(_active_days(days, any_type))
         rows.append(
             _breadth(
@@ -144,47 +148,46 @@ def _of_all(definition: dict[str, Any]) -> list[tuple[Feature, Aggregate]]:
         rows.append(_trend(days, any_type))
         if definition["has_value"]:
             rows.append(_value_sum(days, any_type))
-    rows.append(_count("count_all", any_type, ALL_TIME, "events"))
-    rows.append(_recency("days_since_event", any_type, "events"))
+    rows.append(_count("count_all", any_type, ALL_TIME, ALL_EVENTS))
+    rows.append(_recency("days_since_event", any_type, ALL_EVENTS))
     rows += [
-        _decayed(f"decayed_{days}d", any_type, days, "events")
+        _decayed(f"decayed_{days}d", any_type, days, ALL_EVENTS)
         for days in definition["half_lives_days"]
     ]
-    first = Feature(
+    first = _feature(
         "days_since_first_event",
-        "implicit",
-        "number",
-        "all time",
+        ALL_TIME.words,
         "days since the first event",
-        "events",
+        ALL_EVENTS,
+        "not_in_interest",
     )
-    return [
-        *rows,
-        (
-            first,
-            Aggregate(
-                f"(max(e.as_of) - min(CASE WHEN {any_type} THEN e.occurred_at END)) / {DAY_US}.0",
-                "NULL",
-            ),
-        ),
-    ]
+    since = f"(max(e.as_of) - min(CASE WHEN {any_type} THEN e.occurred_at END)) / {DAY_US}.0"
+    return [*rows, (first, Aggregate(since, "NULL"))]
 
 
 def _feature(name: str, window: str, meaning: str, topic: str, interest: Direction) -> Feature:
     return Feature(name, "implicit", "number", window, meaning, topic, interest)
 
 
+def _within(window: ObservationWindow) -> str:
+    return "so far" if window.days is None else f"in the {window.words}"
+
+
+def _one(topic: str) -> str:
+    return "event" if topic == ALL_EVENTS else topic
+
+
 def _count(
     name: str, condition: str, window: ObservationWindow, topic: str, interest: Direction = "up"
 ) -> tuple[Feature, Aggregate]:
-    feature = _feature(name, window.words, f"number of {topic}", topic, interest)
+    feature = _feature(name, window.words, f"{topic} {_within(window)}", topic, interest)
     return feature, Aggregate(
         f"count(CASE WHEN {condition} AND {window.where('e', 'e')} THEN 1 END)"
     )
 
 
 def _recency(name: str, condition: str, topic: str) -> tuple[Feature, Aggregate]:
-    feature = _feature(name, ALL_TIME.words, f"days since the last of {topic}", topic, "down")
+    feature = _feature(name, ALL_TIME.words, f"days since the last {_one(topic)}", topic, "down")
     last = f"max(CASE WHEN {condition} THEN e.occurred_at END)"
     return feature, Aggregate(f"(max(e.as_of) - {last}) / {DAY_US}.0", "NULL")
 
@@ -192,7 +195,7 @@ def _recency(name: str, condition: str, topic: str) -> tuple[Feature, Aggregate]
 def _decayed(
     name: str, condition: str, half_life_days: int, topic: str
 ) -> tuple[Feature, Aggregate]:
-    meaning = f"number of {topic}, each halved every {half_life_days} days"
+    meaning = f"{topic}, each fading by half every {half_life_days} days"
     feature = _feature(name, ALL_TIME.words, meaning, topic, "up")
     return feature, Aggregate(decayed_sum(condition, half_life_days))
 
@@ -209,7 +212,13 @@ def decayed_sum(condition: str, half_life_days: float) -> str:
 
 def _active_days(days: int, condition: str) -> tuple[Feature, Aggregate]:
     window = ObservationWindow(days)
-    feature = _feature(f"active_days_{days}d", window.words, "days with an event", "events", "up")
+    feature = _feature(
+        f"active_days_{days}d",
+        window.words,
+        f"days with an event {_within(window)}",
+        ALL_EVENTS,
+        "up",
+    )
     day = f"CASE WHEN {condition} AND {window.where('e', 'e')} THEN floor(e.occurred_at / {DAY_US}.0) END"
     return feature, Aggregate(f"count(DISTINCT {day})")
 
@@ -221,7 +230,7 @@ def _breadth(
     window = ObservationWindow(days)
     counts = f"{condition} AND {window.where('e', 'e')} AND {number} IS NOT NULL"
     bit = f"CASE WHEN {counts} THEN 1::BIGINT << {number} ELSE 0 END"
-    feature = _feature(name, window.words, meaning, "events", "up")
+    feature = _feature(name, window.words, f"{meaning} {_within(window)}", ALL_EVENTS, "up")
     return feature, Aggregate(f"bit_count(bit_or({bit}))")
 
 
@@ -230,7 +239,7 @@ def _trend(days: int, condition: str) -> tuple[Feature, Aggregate]:
     step = f"CASE WHEN {recent.where('e', 'e')} THEN 1 WHEN {before.where('e', 'e')} THEN -1 ELSE 0 END"
     meaning = f"events in the last {days} days less those of the {days} days before"
     feature = _feature(
-        f"trend_{days}d", f"last {2 * days} days", meaning, "events", "not_in_interest"
+        f"trend_{days}d", f"last {2 * days} days", meaning, ALL_EVENTS, "not_in_interest"
     )
     return feature, Aggregate(f"sum(CASE WHEN {condition} THEN {step} ELSE 0 END)")
 
@@ -238,9 +247,8 @@ def _trend(days: int, condition: str) -> tuple[Feature, Aggregate]:
 def _value_sum(days: int, condition: str) -> tuple[Feature, Aggregate]:
     window = ObservationWindow(days)
     cents = f"CAST(round(e.value * {_VALUE_FIXED}.0) AS HUGEINT)"
-    feature = _feature(
-        f"value_sum_{days}d", window.words, "sum of the events' values", "value", "not_in_interest"
-    )
+    meaning = f"sum of the events' values {_within(window)}"
+    feature = _feature(f"value_sum_{days}d", window.words, meaning, "value", "not_in_interest")
     return feature, Aggregate(
         f"sum(CASE WHEN {condition} AND {window.where('e', 'e')} THEN {cents} ELSE 0 END) / {_VALUE_FIXED}.0"
     )

@@ -224,7 +224,7 @@ def _of_criteria(criteria: dict[str, str], met: list[str]) -> list[tuple[Feature
             "number",
             "as known",
             f"{criterion} is met",
-            f"{criterion} (criterion)",
+            criteria[criterion],
         )
         rows.append(
             (

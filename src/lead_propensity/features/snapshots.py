@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import duckdb
 
 from lead_propensity.config import Config, SnapshotsConfig
+from lead_propensity.data.engine import count_rows
 from lead_propensity.data.tables import words
 from lead_propensity.errors import DataError
 from lead_propensity.features.windows import DAY_US, Horizon, open_at
 
 STOCK_EVERY_DAYS = 7
 ROWS_PER_BUCKET = 50_000
+COHORT_ROWS = 100_000
 
 _SHAPE = """
     CREATE OR REPLACE TABLE snapshots (
@@ -86,7 +88,8 @@ def make_cohorts(
     """Create `snapshots`: the leads open on the last `weeks` weekly dates whose horizon had ended by `as_of`.
 
     Their labels use only deals known before `as_of`: this is what the level tracker may learn from.
-    Dates before `after` are left out: their labels taught the model.
+    Dates before `after` are left out: their labels taught the model. Of more than COHORT_ROWS
+    snapshots only those of every so many leads are kept, chosen by a hash: a level needs no more.
     """
     con.execute("CREATE OR REPLACE TABLE moments (as_of BIGINT, population VARCHAR)")
     last = as_of - config.horizon_days * DAY_US
@@ -97,6 +100,9 @@ def make_cohorts(
     candidates = "SELECT l.lead_id, m.as_of, m.population FROM leads AS l JOIN moments AS m ON l.created_at < m.as_of"
     _fill(con, candidates, config, exported_at=as_of, part="'cohort'")
     con.execute(f"DELETE FROM snapshots WHERE label_known_at > {as_of}")
+    one_in = -(-count_rows(con, "snapshots") // COHORT_ROWS)
+    if one_in > 1:
+        con.execute(f"DELETE FROM snapshots WHERE md5_number_lower(lead_id) % {one_in} <> 0")
 
 
 def make_exported(con: duckdb.DuckDBPyConnection, config: Config) -> TimeLine:
