@@ -66,7 +66,7 @@ def context(**changes: Any) -> dict[str, Any]:
         "horizon_days": 90,
         "shape": "event history",
         "seed": 7,
-        "base_rate_fit": 0.24,
+        "base_rate_calibrate": 0.24,
         "parts": [
             {"part": "fit", "population": "training", "snapshots": 900, "leads": 300, "won": 210}
             | {"from": "2023-01-02", "to": "2023-06-01"},
@@ -134,6 +134,7 @@ def _rows(
             "won": won,
             "raw_score": raw,
             "probability_untracked": probability,
+            "level_shift": 0.0,
             "probability": probability,
             "band": band,
             "fit": raw / 2,

@@ -52,9 +52,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) 
     return path
 
 
-def checked(folder: Path, data: dict[str, Any], threads: int = 1) -> Checked:
+def checked(folder: Path, data: dict[str, Any], threads: int = 1, **keys: Any) -> Checked:
     config = Config.model_validate(
-        {"name": "t", "data": data, "engine": {"threads": threads}}, context={"folder": folder}
+        {"name": "t", "data": data, "engine": {"threads": threads}, **keys},
+        context={"folder": folder},
     )
     con = connect(config.engine)
     return Checked(con, check(con, config))

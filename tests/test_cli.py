@@ -93,7 +93,7 @@ def test_check_shows_counts_findings_and_the_end_of_the_data(
     code, out, _ = run(f"check {world}/config.yaml --out {tmp_path}/q")
     assert code == 0
     assert "set aside: deals.closed_at: deal before creation: " in out
-    assert "The data ends at 2025-12-31T00:00:00+00:00." in out
+    assert "The data ends at 2025-12-31T00:00:00+00:00 (declared: data.exported_at)." in out
     assert "The data keeps its contract." in out
     reasons = pd.read_parquet(tmp_path / "q" / "deals.parquet")["reason"]
     assert "second deal" in set(reasons)
@@ -118,7 +118,7 @@ def test_quiet_prints_nothing(
         ("check {config} --set data.leads.columns.created_at=creatd", "did you mean 'created_at'?"),
         ("check {config} --set data.max_quarantine_share=0", "break the contract"),
         ("check {config} --set data.deals.won=[Yes]", "unquoted"),
-        ("check {config} --set data.deals.won=[gone] --set data.max_quarantine_share=1", "a model needs both"),
+        ("check {config} --set data.deals.won=[gone] --set data.max_quarantine_share=1", "at least one that was won"),
         ("features {config} --out {out}/f.xlsx", "ends in '.xlsx'"),
         ("features {config} --out {config}/f.csv", "cannot be written"),
         ("train {config} --out {run}", "is not an empty folder"),
@@ -147,7 +147,10 @@ def test_score_without_an_open_lead_writes_a_table_without_rows(
     code, printed, _ = run(line)
     assert (code, "No open lead to score" in printed) == (0, True)
     empty = pd.read_parquet(out)
-    run(f"score {world}/config.yaml --model {trained} --out {out}")
+    _, printed, _ = run(line.split(" --as-of")[0])
+    assert re.search(
+        r"^set aside: leads [\d,]+ of [\d,]+ rows \(.*conflicting duplicate", printed, re.M
+    )
     full = pd.read_parquet(out)
     assert (len(empty), list(empty.columns)) == (0, list(full.columns))
     assert len(full) > 0
@@ -167,6 +170,26 @@ def leads_as_exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {"name": "x", "data": {"exported": exported}, "model": {"trials": 1}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
+
+
+def test_a_file_takes_the_place_of_the_one_that_a_query_reads(
+    run: Run, leads_as_exported: Path, tmp_path: Path
+) -> None:
+    tree = yaml.safe_load((leads_as_exported / "config.yaml").read_text())
+    query = {"path": None, "sql": "SELECT * FROM rows", "exclude": ["sure_sign"]}
+    tree["data"]["exported"].update(query)
+    tree["data"]["raw"] = {"rows": "old.csv"}
+    rows = pd.read_csv(leads_as_exported / "x.csv")
+    rows.assign(sure_sign=rows["won"]).to_csv(tmp_path / "old.csv", index=False)
+    config, out = tmp_path / "config.yaml", tmp_path / "s.csv"
+    config.write_text(yaml.safe_dump(tree))
+    assert run(f"train {config} --out {tmp_path}/run --quiet --set engine.threads=1")[0] == 0
+    score = f"score {config} --model {tmp_path}/run --out {out} --input {leads_as_exported}/new.csv"
+    code, printed, err = run(score)
+    assert (code, "9 leads scored" in printed) == (0, True), err
+    assert pd.read_csv(out)["lead_id"].tolist() == list(range(9))
+    code, _, err = run(f"{score} --set data.raw.more=old.csv")
+    assert (code, "--set data.raw.rows=" in err, "--set data.raw.more=" in err) == (2, True, True)
 
 
 def test_rows_as_exported_are_scored_from_a_file_without_outcomes(

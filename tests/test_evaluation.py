@@ -1,22 +1,31 @@
 """Are the figures right, is the comparison fair, and does the verdict say what they say?"""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from threadpoolctl import threadpool_limits
 
 from factory_predictions import context, predictions
 from lead_propensity.errors import DataError
 from lead_propensity.evaluation import compare as paired
 from lead_propensity.evaluation import metrics
 from lead_propensity.evaluation.compare import Contender, Field, compare
-from lead_propensity.evaluation.promises import promise
+from lead_propensity.evaluation.context import base_rate
+from lead_propensity.evaluation.promises import promise, promise_words
 from lead_propensity.evaluation.scorecard import scorecard
-from lead_propensity.evaluation.verdict import winner
+from lead_propensity.evaluation.verdict import best_rules, capacity, winner
+from lead_propensity.features.catalogue import Catalogue
+from lead_propensity.features.matrix import Dataset
+from lead_propensity.features.points import NO_RULES, Scorecard
+from lead_propensity.model import rules
+from lead_propensity.serving.judging import predictions_table
 
 FAST = {"resamples": 60}
 
@@ -66,7 +75,7 @@ def test_weights_are_copies(rows):
     count = int((weight * volume).sum())
     if count == 0:
         return
-    top = metrics.top(score[copies], count, copies)
+    top = metrics.best_first(score[copies], copies)[:count]
     assert figures["capture"] == pytest.approx(won[copies][top].sum() / won[copies].sum())
     assert figures["conversion"] == pytest.approx(won[copies][top].mean())
 
@@ -77,27 +86,50 @@ def test_the_value_is_that_of_the_plain_figures():
     p = 1 / (1 + np.exp(-score))
     shared = field(won)
     figures = compare([Contender("a", p, score)], shared, [], seed=1, resamples=20).figures["a"]
-    assert figures["auc"].value == pytest.approx(metrics.auc(score, won))
-    assert figures["average_precision"].value == pytest.approx(
-        metrics.average_precision(score, won)
-    )
-    assert figures["log_loss"].value == pytest.approx(metrics.log_loss(p, won))
-    assert figures["brier"].value == pytest.approx(metrics.brier(p, won))
-    assert figures["capture"].value == pytest.approx(metrics.capture(score, won, 0.2, shared.tie))
-    assert figures["conversion"].value == pytest.approx(
-        metrics.conversion(score, won, 60, shared.tie)
-    )
+    found = won[np.lexsort((shared.tie, -score))][:60]
+    plain = {
+        "auc": sk.roc_auc_score(won, score),
+        "average_precision": sk.average_precision_score(won, score),
+        "log_loss": sk.log_loss(won, p),
+        "brier": sk.brier_score_loss(won, p),
+        "capture": found.sum() / won.sum(),
+        "conversion": found.mean(),
+    }
+    assert {name: figure.value for name, figure in figures.items()} == pytest.approx(plain)
     assert figures["auc"].lower < figures["auc"].value < figures["auc"].upper
 
 
 def test_figures_that_do_not_exist_are_nan():
-    nobody, one_class = np.array([]), np.zeros(3)
-    assert np.isnan(metrics.auc(np.arange(3), one_class))
-    assert np.isnan(metrics.average_precision(np.arange(3), one_class))
-    assert np.isnan(metrics.expected_to_observed(np.full(3, 0.1), one_class))
-    assert np.isnan(metrics.log_loss(nobody, nobody))
-    assert np.isnan(metrics.conversion(np.arange(3), one_class, 0))
-    assert metrics.reliability(nobody, nobody, nobody) == []
+    contender = Contender("a", np.full(3, 0.1), np.arange(3.0))
+    nobody = field(np.zeros(3), volume=np.zeros(3, bool))
+    found = compare([contender], nobody, [], seed=1, resamples=5).figures["a"]
+    for name in ("auc", "average_precision", "capture", "conversion"):
+        assert np.isnan(found[name].value)
+    assert np.isfinite(found["log_loss"].value)
+    empty = np.array([])
+    assert metrics.reliability(empty, empty, empty) == []
+
+
+@given(tied_scores)
+@settings(max_examples=50, deadline=None)
+def test_certain_and_wrong_costs_as_much_as_scikit_learn_says(rows):
+    score, won, _ = (np.array(column, float) for column in zip(*rows, strict=True))
+    sure = score / 6
+    expected = sk.log_loss(won, sure, labels=[0, 1])
+    assert metrics.losses(sure, won).mean() == pytest.approx(expected)
+
+
+def test_the_number_of_threads_changes_no_bit():
+    random = np.random.default_rng(6)
+    score, won = random.normal(size=5000), (random.random(5000) < 0.3).astype(float)
+    contender = Contender("a", 1 / (1 + np.exp(-score)), score)
+    found = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads):
+            figures = compare([contender], field(won), [], seed=1, resamples=300).figures
+            group = pd.Series(np.arange(5000))
+            found.append((figures, paired.ratio(contender.probability, won, group, 1, 300)))
+    assert found[0] == found[1] == found[2]
 
 
 def test_reliability_bins_hold_every_snapshot_once_and_keep_ties_together():
@@ -188,7 +220,7 @@ def test_the_winner_needs_an_interval_that_leaves_zero_out(lower, upper, who):
     [
         (1.0, 0.1, "model", "Use the model."),
         (0.1, 1.0, "rules", "Keep the rules."),
-        (0.6, 0.6, "none", "No significant difference"),
+        (0.6, 0.6, "none", "Neither the model nor the rules is shown to be better"),
     ],
 )
 def test_the_first_sentence_names_the_winner(knows, rules_know, who, words):
@@ -199,6 +231,33 @@ def test_the_first_sentence_names_the_winner(knows, rules_know, who, words):
     assert words in f"{found['sentence']} {found['recommendation']}"
     assert "95% interval" in found["sentence"]
     assert who == "model" or "Keep the rules" in found["recommendation"]
+
+
+@pytest.mark.parametrize(
+    ("best", "rules", "words"),
+    [
+        ("model", "model", "The model also beats these rules re-weighted"),
+        ("model", "none", "The model beats these rules re-weighted"),
+        ("none", "model", "These rules, re-weighted, are not shown to be worse than the model"),
+        ("rules", "none", "These rules, re-weighted, beat the model"),
+        ("unknown", "unknown", "Not enough evidence to compare the model"),
+    ],
+)
+def test_the_reweighted_rules_get_the_words_that_the_interval_allows(best, rules, words):
+    gap = {
+        "model": {"value": 0.1, "lower": 0.05, "upper": 0.2},
+        "none": {"value": 0.1, "lower": -0.05, "upper": 0.2},
+        "rules": {"value": -0.1, "lower": -0.2, "upper": -0.05},
+        "unknown": {"value": 0.0, "lower": None, "upper": None},
+    }
+    gaps = {"rules": {"auc": gap[rules]}, "rules_reweighted": {"auc": gap[best]}}
+    told = best_rules({"comparison": {"volume": {"n": 0}, "differences": gaps}})
+    assert told.startswith(words)
+
+
+def test_an_interval_across_one_is_not_called_agreement():
+    told = scorecard(predictions(300), context(), 7, **FAST)["verdict"]["calibration"]
+    assert told.startswith("The percentages are not shown to be too high or too low")
 
 
 def test_rules_that_know_the_first_calls_only_are_kept_for_these():
@@ -226,6 +285,98 @@ def test_rules_that_know_the_first_calls_only_are_kept_for_these():
 )
 def test_a_promise_is_kept_where_the_interval_reaches_its_lower_bound(promised, upper, expected):
     assert promise(promised, upper) == expected
+
+
+@pytest.mark.parametrize(
+    ("observed", "upper", "words"),
+    [
+        (0.4, 0.5, "kept"),
+        (0.3, 0.5, "kept"),
+        (0.29, 0.3, "not contradicted (n=3)"),
+        (0.1, 0.29, "broken"),
+        (None, None, "none"),
+    ],
+)
+def test_a_rate_below_the_promise_is_at_best_not_contradicted(observed, upper, words):
+    row = {"observed": observed, "upper": upper, "labelled": 3, "promised_lower": 0.3}
+    assert promise_words(row) == words
+
+
+def test_a_hot_band_that_fell_short_is_called_so():
+    table = predictions(300)
+    judged = (table["population"] == "stock") & (table["band"] == "hot")
+    leads = table.loc[judged, "lead_id"].unique()
+    few = table[~judged | table["lead_id"].isin(leads[:3])].copy()
+    few.loc[few["lead_id"].isin(leads[:3]), "won"] = 0.0
+    few.loc[few["lead_id"] == leads[0], "won"] = 1.0
+    bands = {**context()["bands"], "promises": [{"band": "hot", "n": 90, "lower": 0.7}]}
+    card = scorecard(few, context(bands=bands), 7, **FAST)
+    hot = card["bands"]["stock"][0]
+    assert (hot["promise"], hot["observed"] < 0.7 < hot["upper"]) == ("kept", True)
+    assert hot["promise_words"] == f"not contradicted (n={hot['labelled']})"
+    assert hot["promise_words"] in card["verdict"]["hot"]
+    assert ", kept" not in card["verdict"]["hot"]
+
+
+def test_an_expectation_outside_the_interval_is_flagged():
+    table = predictions(400)
+    hot = table["band"] == "hot"
+    table["probability"] = table["probability"].mask(hot, 0.95)
+    card = scorecard(table, context(), 7, **FAST)
+    first = card["bands"]["stock"][0]
+    assert first["expected_outside"]
+    assert "expected: 95.0%, outside the interval" in card["verdict"]["hot"]
+    usual = scorecard(predictions(400), context(), 7, **FAST)
+    assert not usual["bands"]["stock"][0]["expected_outside"]
+    assert "outside" not in usual["verdict"]["hot"]
+    nobody = scorecard(table[~hot], context(), 7, **FAST)["bands"]["stock"][0]
+    assert nobody["expected_outside"] is None
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [(None, None), (100, None), (83, "20.5% more"), (84, None), (125, None), (126, "20.6% fewer")],
+)
+def test_a_plan_missed_by_more_than_a_fifth_is_told(plan, words):
+    card = {"weekly": {"plan": plan, "per_week": 100.0}, "bands": {"hot_refused": None}}
+    told = capacity(card)
+    assert (words is None) == (told is None)
+    assert words is None or words in told
+
+
+def test_the_constant_is_the_one_that_the_calibrate_part_gives():
+    card = scorecard(predictions(200), context(base_rate_calibrate=0.11), 7, **FAST)
+    won = predictions(200).query("population == 'training'")["won"]
+    loss = card["comparison"]["models"]["constant"]["log_loss"]["value"]
+    assert loss == pytest.approx(sk.log_loss(won, np.full(len(won), 0.11)))
+    assert card["base_rate_calibrate"] == 0.11
+
+
+def test_the_constant_comes_from_labelled_training_snapshots_of_the_calibrate_part():
+    rows = [("fit", "training", 1.0)] * 9 + [("calibrate", "stock", 1.0)] * 5
+    rows += [("calibrate", "training", won) for won in (1.0, 0.0, 0.0, 0.0, np.nan)]
+    keys = pd.DataFrame(rows, columns=["part", "population", "won"])
+    nothing = pd.DataFrame(index=keys.index)
+    data = Dataset(keys, nothing, nothing, Catalogue((), {}))
+    assert base_rate(data) == pytest.approx(1.5 / 5)
+
+
+def test_the_scorecard_can_be_computed_again_from_what_a_run_leaves():
+    table, told = predictions(200), context(base_rate_calibrate=1 / 7)
+    told["bands"]["promises"][0]["lower"] = 1 / 3
+    card = json.loads(json.dumps(scorecard(table, told, 7, **FAST)))
+    left = pd.read_parquet(_parquet(table))
+    importance = [row for side in card["importance"].values() for row in side["features"]]
+    again = scorecard(
+        left, {**card, "importance": importance}, card["seed"], card["comparison"]["resamples"]
+    )
+    assert again == card
+
+
+def _parquet(table):
+    file = io.BytesIO()
+    pq.write_table(predictions_table(table), file)
+    return file
 
 
 def test_promises_speak_of_the_stock():
@@ -334,3 +485,83 @@ def test_without_rules_there_is_nothing_to_beat():
 def test_a_test_part_without_outcomes_is_refused():
     with pytest.raises(DataError, match="none with a known outcome"):
         scorecard(predictions(50).assign(won=np.nan), context(), 7, **FAST)
+
+
+CARD = Scorecard.model_validate(
+    {
+        "name": "test",
+        "thresholds": {"warm": 10, "hot": 20},
+        "explicit": [
+            {"attribute": "industry", "in": ["software"], "points": 10, "why": "w"},
+            {"attribute": "noise", "in": ["x"], "points": 2, "why": "w"},
+        ],
+        "implicit": [
+            {"event": "visit", "points": 5, "cap": 15, "why": "w"},
+            {"silent_days": 30, "points": -5, "why": "w"},
+        ],
+        "disqualify": [{"attribute": "role", "in": ["student"], "why": "w"}],
+    }
+)
+
+
+def ruled(leads, seed, noise_helps=0.0):
+    """Leads whose truth is the points as the card means them: visits count up to the cap, no more."""
+    random = np.random.default_rng(seed)
+    software, noise, silent, student = random.random((4, leads)) < [[0.4], [0.5], [0.3], [0.1]]
+    visits = np.round(random.pareto(0.7, leads) * 2)
+    seen = np.column_stack([software, noise, visits, silent, student]).astype(float)
+    columns = pd.DataFrame(seen, columns=[column for _, column, _ in CARD.lines()])
+    points = 10 * software + np.minimum(5 * visits, 15) - 5 * silent - 60 * student
+    chance = 1 / (1 + np.exp(2.5 - points / 8 - noise_helps * noise))
+    keys = pd.DataFrame({"won": (random.random(leads) < chance).astype(float)})
+    return Dataset(keys, pd.DataFrame(index=keys.index), columns, Catalogue((), {}))
+
+
+@pytest.mark.parametrize(("leads", "seed"), [(60, 1), (200, 2), (3000, 3)])
+def test_reweighted_rules_are_not_worse_than_the_rules_where_these_are_right(leads, seed):
+    fit, calibrate, test = ruled(leads, seed), ruled(leads, seed + 10), ruled(4000, seed + 20)
+    best = rules.reweighted(CARD, fit, calibrate, test)
+    as_they_are = sk.roc_auc_score(test.won, rules.score(CARD, test.rules).points)
+    assert sk.roc_auc_score(test.won, best) > as_they_are - 0.01
+
+
+def test_no_weight_turns_the_sign_of_a_line():
+    """A line for which the fit part speaks against its own points counts for nothing."""
+    fit, calibrate = ruled(3000, 1, noise_helps=-3.0), ruled(500, 2)
+    one = ruled(1, 3)
+    rows = pd.DataFrame(np.repeat(one.rules.to_numpy() * 0, 6, axis=0), columns=one.rules.columns)
+    for place in range(5):
+        rows.iloc[place + 1, place] = 1.0
+    test = Dataset(pd.DataFrame({"won": np.zeros(6)}), rows[[]], rows, one.catalogue)
+    nothing, software, noise, visit, silent, student = rules.reweighted(CARD, fit, calibrate, test)
+    assert noise == nothing
+    assert software > nothing < visit
+    assert silent < nothing > student
+
+
+def test_visits_beyond_the_cap_change_no_reweighted_probability():
+    fit, calibrate, test = ruled(500, 1), ruled(500, 2), ruled(500, 3)
+    more = test.rules.copy()
+    more.iloc[:, 2] = np.where(more.iloc[:, 2] >= 3, more.iloc[:, 2] * 50, more.iloc[:, 2])
+    again = Dataset(test.keys, test.X, more, test.catalogue)
+    assert np.array_equal(
+        rules.reweighted(CARD, fit, calibrate, test), rules.reweighted(CARD, fit, calibrate, again)
+    )
+
+
+def test_reweighted_rules_are_the_same_on_any_number_of_threads():
+    fit, calibrate, test = ruled(40_000, 1), ruled(500, 2), ruled(500, 3)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(rules.reweighted(CARD, fit, calibrate, test))
+    assert np.array_equal(*found)
+
+
+def test_without_a_line_or_a_loser_the_reweighted_rules_are_the_base_rate():
+    fit, calibrate, test = ruled(100, 1), ruled(100, 2), ruled(10, 3)
+    expected = np.full(10, (calibrate.won.sum() + 0.5) / 101)
+    nothing = NO_RULES, fit, calibrate, test
+    assert np.array_equal(rules.reweighted(*nothing), expected)
+    all_won = Dataset(fit.keys.assign(won=1.0), fit.X, fit.rules, fit.catalogue)
+    assert np.array_equal(rules.reweighted(CARD, all_won, calibrate, test), expected)

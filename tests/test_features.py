@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lead_propensity.errors import ConfigError, DataError, ModelError
 from lead_propensity.features import dataset, matrix, snapshots
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
@@ -254,7 +255,9 @@ def test_training_and_scoring_compute_the_same_row() -> None:
         (leads[n][0], T - int(rng.integers(0, 20)) * DAY, n % 2 == 0, 5.0, T)
         for n in range(0, 60, 3)
     ]
+    tables = {name: {"path": f"{name}.csv"} for name in ("leads", "events", "deals")}
     made = config(
+        data=tables,
         snapshots={"every_days": 7, "horizon_days": 10},
         split={"calibrate_days": 20, "test_days": 20},
         features={"windows_days": WINDOWS},
@@ -296,3 +299,143 @@ def test_rules_change_no_feature() -> None:
     with_rules = matrix.build(con, own, card)
     pd.testing.assert_frame_equal(with_rules.X, matrix.build(con, own, NO_RULES).X)
     assert with_rules.rules.iloc[0].tolist() == [1.0, 1.0, 0.0]
+
+
+# What the config and the rules may name, and what a model may be scored on.
+
+
+def small_world(
+    attributes: Sequence[tuple] = (), own: dict[str, list] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Twenty leads with a view each, and one `unsubscribe`."""
+    leads = [(f"l{n:02d}", T - 100 * DAY, f"l{n:02d}") for n in range(20)]
+    events = [(lead[0], T - 5 * DAY, "view", None, None, None, T - 5 * DAY) for lead in leads]
+    events.append(("l00", T - 4 * DAY, "unsubscribe", None, None, None, T - 4 * DAY))
+    columns = {"lead_id": [lead[0] for lead in leads]} | (own or {"industry": ["a", "b"] * 10})
+    con = database(leads, events, attributes=attributes, lead_attributes=pd.DataFrame(columns))
+    snapshots.make_open(con, SETTINGS.snapshots, T)
+    return con
+
+
+@pytest.mark.parametrize(
+    ("features", "says"),
+    [
+        ({"exclude_events": ["veiw"]}, "exclude_events names 'veiw'.*did you mean 'view'"),
+        ({"implicit": ["view", "vieuw"]}, "implicit names 'vieuw'.*did you mean 'view'"),
+        ({"negative_events": ["unsubscribed"]}, "negative_events names 'unsubscribed'.*'unsub"),
+        ({"explicit": ["industri"]}, "explicit names 'industri'.*did you mean 'industry'"),
+        ({"kinds": {"Industry ": "category"}}, "kinds names 'Industry '.*did you mean 'industry'"),
+        ({"criteria": {"budget": "bugdet"}}, "criteria names 'bugdet'.*'industry'"),
+    ],
+)
+def test_a_name_that_the_data_do_not_have_is_a_typing_error(features: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        matrix.learn(small_world(), config(features=features), T)
+
+
+def test_all_typing_errors_are_told_at_once() -> None:
+    wrong = {"exclude_events": ["veiw"], "implicit": ["vieuw"], "explicit": ["industri"]}
+    with pytest.raises(ConfigError) as error:
+        matrix.learn(small_world(), config(features=wrong), T)
+    assert all(name in str(error.value) for name in ("veiw", "vieuw", "industri"))
+
+
+def test_names_first_met_after_the_fit_part_are_no_typing_errors() -> None:
+    """They are in the data; and the default negative event may be absent."""
+    con = small_world([("l00", "size", "9", T - 2 * DAY)])
+    con.execute("UPDATE events SET event_type = 'late' WHERE event_type = 'unsubscribe'")
+    matrix.learn(con, config(), T)
+    named = config(
+        features={
+            "exclude_events": ["late"],
+            "explicit": ["size", "industry"],
+            "kinds": {"size": "number"},
+            "criteria": {"fit": "size"},
+        }
+    )
+    learned = matrix.learn(con, named, T - 4 * DAY)
+    assert "size: no value known before the fit part ends" in " ".join(learned.notes)
+    assert "size" not in learned.catalogue.names
+    assert "industry" in learned.catalogue.names
+
+
+def test_without_windows_and_half_lives_the_totals_stay() -> None:
+    bare = config(features={"windows_days": [], "half_lives_days": []})
+    con = small_world()
+    data = matrix.build(con, matrix.learn(con, bare, T).catalogue, NO_RULES)
+    assert data.X["count_all"].tolist() == [1.0] * 20
+    assert not [name for name in data.X if name.endswith("d")]
+
+
+def test_where_only_negative_events_count_nothing_says_how_active_a_lead_is() -> None:
+    con = small_world()
+    only = config(features={"implicit": ["unsubscribe"]})
+    assert "days_since_event" not in matrix.learn(con, only, T).catalogue.names
+
+
+def test_a_lead_column_that_is_gone_stops_the_scoring_and_versions_may_wait() -> None:
+    """Also where an attributes table exists: a column must not turn into NULL without a word."""
+    versions = [(f"l{n:02d}", "size", str(n), T - 50 * DAY) for n in range(20)]
+    con = small_world(versions, {"industry": ["a", "b"] * 10, "size": ["1", None] * 10})
+    catalogue = matrix.learn(con, config(), T).catalogue
+    assert catalogue.definition["origins"] == {"industry": "lead column", "size": "both"}
+    for gone in ("industry", "size"):
+        con.execute(f"ALTER TABLE lead_attributes RENAME {gone} TO {gone}_x")
+        with pytest.raises(DataError, match=f"'{gone}'.*did you mean '{gone}_x'"):
+            matrix.build(con, catalogue, NO_RULES)
+        con.execute(f"ALTER TABLE lead_attributes RENAME {gone}_x TO {gone}")
+    con = small_world(versions)
+    catalogue = matrix.learn(con, config(), T).catalogue
+    con.execute("DELETE FROM attributes")
+    assert matrix.build(con, catalogue, NO_RULES).X["size"].isna().all(), "not filled in yet"
+
+
+def test_rules_look_at_lead_columns_as_strictly_and_enter_no_fingerprint() -> None:
+    versions = [("l00", "size", "7", T - 50 * DAY)]
+    card = Scorecard.model_validate({
+        "name": "x", "thresholds": {"warm": 1, "hot": 2},
+        "explicit": [
+            {"attribute": "industry", "in": ["a"], "points": 1, "why": "w"},
+            {"attribute": "size", "at_least": 5, "points": 1, "why": "w"},
+        ],
+    })  # fmt: skip
+    con = small_world(versions)
+    catalogue = matrix.learn(con, config(features={"explicit": []}), T).catalogue
+    assert matrix.build(con, catalogue, card).rules.iloc[0].tolist() == [1.0, 1.0]
+    con.execute("DELETE FROM attributes")
+    assert matrix.build(con, catalogue, card).rules.iloc[0].tolist() == [1.0, 0.0]
+    con.execute("ALTER TABLE lead_attributes RENAME industry TO branch")
+    with pytest.raises(DataError, match="'industry'"):
+        matrix.build(con, catalogue, card)
+    assert matrix.build(con, catalogue, NO_RULES).rules.empty
+
+
+def test_features_of_another_shape_or_program_are_refused() -> None:
+    con = small_world()
+    catalogue = matrix.learn(con, config(), T).catalogue
+    other = Catalogue(catalogue.features, {**catalogue.definition, "shape": "exported"})
+    with pytest.raises(DataError, match=r"learned from rows as exported.*an event history"):
+        matrix.build(con, other, NO_RULES)
+    con.execute("CREATE TABLE exported (lead_id VARCHAR)")
+    with pytest.raises(DataError, match=r"learned from an event history.*rows as exported"):
+        matrix.build(con, catalogue, NO_RULES)
+    older = Catalogue(catalogue.features, {**catalogue.definition, "version": 0})
+    with pytest.raises(ModelError, match=r"version 0.*Train it again"):
+        matrix.build(con, older, NO_RULES)
+
+
+def test_a_model_that_looks_at_a_table_needs_it() -> None:
+    con = small_world([(f"l{n:02d}", "size", "9", T - 50 * DAY) for n in range(20)])
+    catalogue = matrix.learn(con, config(), T).catalogue
+    with pytest.raises(DataError, match=r"data\.attributes.*data\.events"):
+        dataset.open_leads(con, config(), catalogue, NO_RULES, T, lambda *_: None)
+    leads = {"leads": {"path": "l.csv"}, "deals": {"path": "d.csv"}}
+    full = {**leads, "events": {"path": "e.csv"}, "attributes": {"path": "a.csv"}}
+    dataset.require_tables(config(data=full), catalogue)
+
+
+def test_ages_are_looked_at_once_in_order_and_none_beyond_the_oldest() -> None:
+    assert config(snapshots={"ages_days": [7, 1, 7]}).snapshots.ages_days == (1, 7)
+    assert config(snapshots={"ages_days": [90], "max_age_days": 90}).snapshots.ages_days == (90,)
+    with pytest.raises(ValueError, match=r"ages_days \[91\] exceed max_age_days \(90\)"):
+        config(snapshots={"ages_days": [7, 91], "max_age_days": 90})

@@ -1,13 +1,12 @@
 """Bands: the capacity is kept, and hot is a promise or it is not made."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lead_propensity.config import BandsConfig
-from lead_propensity.model.bands import Bands, Stock, threshold_for
+from lead_propensity.model.bands import Bands, Cut, Stock, cut_for, unit_hash
 
 snapshots = st.lists(
     st.tuples(st.integers(0, 20), st.sampled_from([0.1, 0.2, 0.3, 0.300001, 0.9])),
@@ -22,22 +21,38 @@ def stock(n: int = 4000, weeks: int | None = 4, lift: float = 0.3, seed: int = 0
     probability = rng.random(n)
     won = (rng.random(n) < 0.1 + lift * (probability > 0.9)).astype(float)
     lead = np.arange(n) // 4
-    return Stock(probability, won, lead, lead, np.full(n, 5.0), weeks)
+    return Stock(probability, won, lead, lead, np.full(n, 5.0), np.zeros(n, dtype=bool), weeks)
 
 
-@given(snapshots, st.integers(0, 25))
-def test_capacity_is_never_overshot_and_never_wasted(rows, most):
+def newly_hot(
+    cut: Cut | None, lead: np.ndarray, probability: np.ndarray, earlier: np.ndarray
+) -> int:
+    """Leads that the cut calls hot and did not call hot before."""
+    if cut is None:
+        return 0
+    hot = probability > cut.start
+    tied = probability == cut.start
+    hot |= tied & (unit_hash(lead) <= cut.ties)
+    return len(set(lead[hot & ~earlier]) - set(lead[(probability >= cut.start) & earlier]))
+
+
+@given(snapshots, st.integers(0, 25), st.randoms(use_true_random=False))
+def test_capacity_is_never_overshot_and_ties_waste_none_of_it(rows, most, draw):
     lead, probability = (np.array(column) for column in zip(*rows, strict=True))
-    highest = pd.Series(probability).groupby(lead).max().to_numpy()
-    start = threshold_for(probability, lead, most)
-    if start is None:
-        ties = np.sum(highest == highest.max())
-        assert ties > most
-    else:
-        assert start in highest
-        assert np.sum(highest >= start) <= most
-        lower = highest[highest < start]
-        assert lower.size == 0 or np.sum(highest >= lower.max()) > most
+    earlier = np.array([draw.random() < 0.3 for _ in rows])
+    cut = cut_for(probability, lead, earlier, most)
+    found = newly_hot(cut, lead, probability, earlier)
+    assert found <= most
+    if not earlier.any():
+        assert found == min(most, len(set(lead)))
+
+
+def test_ties_at_the_cut_are_broken_by_lead_and_not_by_row():
+    lead, probability = np.array(list("abcdef")), np.full(6, 0.4)
+    none = np.zeros(6, dtype=bool)
+    cut, turned = (cut_for(probability, ids, none, 2) for ids in (lead, lead[::-1]))
+    assert cut == turned
+    assert newly_hot(cut, lead, probability, none) == 2
 
 
 def test_so_many_hot_leads_a_week_over_all_weeks():
@@ -45,7 +60,7 @@ def test_so_many_hot_leads_a_week_over_all_weeks():
     config = BandsConfig(policy="capacity", hot_per_week=20)
     bands = Bands.fit(config, world, oldest_age_days=None)
     assert bands.hot_from is not None
-    hot = bands.assign(world.probability, world.age_days) == "hot"
+    hot = bands.assign(world.probability, world.age_days, world.lead_id) == "hot"
     assert len(set(world.lead_id[hot])) == 20 * 4
 
 
@@ -53,7 +68,7 @@ def test_as_exported_a_share_of_the_leads_is_hot():
     world = stock(weeks=None)
     config = BandsConfig(policy="capacity", hot_per_week=20, hot_share=0.05)
     bands = Bands.fit(config, world, oldest_age_days=None)
-    hot = bands.assign(world.probability, world.age_days) == "hot"
+    hot = bands.assign(world.probability, world.age_days, world.lead_id) == "hot"
     assert len(set(world.lead_id[hot])) == 50
 
 
@@ -62,14 +77,16 @@ def test_hot_without_evidence_is_refused_in_words():
     assert bands.hot_from is None
     assert bands.hot_refused is not None
     assert "not enough evidence" in bands.hot_refused
-    assert set(bands.assign(np.linspace(0, 1, 50), np.zeros(50))) == {"cold", "warm"}
+    assert set(bands.assign(np.linspace(0, 1, 50), np.zeros(50), np.arange(50))) == {"cold", "warm"}
 
 
 def test_copies_of_few_leads_are_no_evidence():
     lead = np.repeat(np.arange(8), 100)
     probability = np.where(lead < 2, 0.9, 0.1)
     won = np.isin(lead, [0, 2, 3]).astype(float)
-    world = Stock(probability, won, lead, lead, np.zeros(len(lead)), None)
+    world = Stock(
+        probability, won, lead, lead, np.zeros(len(lead)), np.zeros(len(lead), dtype=bool), None
+    )
     assert Bands.fit(BandsConfig(hot_share=0.3), world, None).hot_from is None
 
 
@@ -87,7 +104,9 @@ def test_the_promises_count_every_labelled_snapshot_once():
 
 def test_a_lead_older_than_any_in_training_is_never_hot():
     bands = Bands.fit(BandsConfig(hot_share=0.1), stock(), oldest_age_days=30.0)
-    assert list(bands.assign(np.array([1.0] * 3), np.array([30.0, 30.1, np.nan]))) == [
+    assert list(
+        bands.assign(np.array([1.0] * 3), np.array([30.0, 30.1, np.nan]), np.arange(3))
+    ) == [
         "hot",
         "warm",
         "hot",

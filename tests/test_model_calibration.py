@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from lead_propensity.model.calibration import (
     KINDS,
     Calibrator,
     Identity,
     Isotonic,
+    Sigmoid,
     choose_calibrator,
     fit_calibrator,
 )
@@ -92,8 +94,26 @@ def test_a_small_gain_is_not_enough_and_copies_of_leads_do_not_make_it_so(seed):
 def test_few_wins_keep_the_identity():
     score, won = drawn(400, 0.2, -4.0)
     assert won.sum() < 20
-    assert isinstance(fit_calibrator("isotonic", score, won), Identity)
+    assert isinstance(fit_calibrator("isotonic", score, won, groups(400)), Identity)
     assert choose_calibrator(score, won, groups(400)).kind == "identity"
+
+
+def test_many_snapshots_of_few_won_leads_are_few_wins():
+    score, won = drawn(100, 0.2, -2.0)
+    assert 5 <= won.sum() < 20
+    copies = np.tile(score, 20), np.tile(won, 20)
+    assert isinstance(fit_calibrator("isotonic", *copies, groups(100, copies=20)), Identity)
+    assert choose_calibrator(*copies, groups(100, copies=20)).losses == {}
+    assert isinstance(fit_calibrator("isotonic", *copies, groups(2000)), Isotonic)
+
+
+def test_the_number_of_threads_changes_no_bit():
+    score, won = drawn(60_000, 0.6, 0.2)
+    found = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads):
+            found.append(Sigmoid.fit(score, won))
+    assert found[0] == found[1] == found[2]
 
 
 def groups(count: int, copies: int = 1) -> pd.Series:

@@ -1,5 +1,9 @@
 """Members: what they say a lead's score is made of adds up to it."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,3 +105,71 @@ def test_the_weight_is_half_unless_one_member_is_clearly_better():
     assert choose_weight(truth, noise, sample)[0] == 0.0
     assert choose_weight(noise, truth, sample)[0] == 1.0
     assert choose_weight(np.full(len(DATA), np.nan), truth, sample) == (0.5, {})
+
+
+# --- a damaged text -------------------------------------------------------------------------------
+
+DAMAGED = """
+import random, sys
+from lightgbm.basic import LightGBMError
+from test_model_learners import DATA, ENCODING, TREES, BoostedTrees
+chance, rows = random.Random(int(sys.argv[1])), DATA.X.head(20)
+for _ in range(int(sys.argv[2])):
+    text = list(TREES.text)
+    start, length = chance.randrange(len(text)), chance.randrange(1, 60)
+    damage = chance.choice(["end", "hole", "repeat", "signs"])
+    if damage == "end":
+        del text[start:]
+    elif damage == "hole":
+        del text[start : start + length]
+    elif damage == "repeat":
+        text[start:start] = text[start : start + length]
+    else:
+        for place in range(start, min(start + chance.choice([1, 1, 3]), len(text))):
+            text[place] = chance.choice("0123456789-. =e[]\\0\\n")
+    try:
+        trees = BoostedTrees.from_text(ENCODING, "".join(text))
+    except (ValueError, LightGBMError):
+        continue
+    trees.raw_score(rows), trees.contributions(rows), trees.weights()
+print("done")
+"""
+
+
+def test_no_damage_ends_the_process():
+    """In a process of its own: what LightGBM does with a text that it trusts cannot be caught."""
+    here = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {here!r})" + DAMAGED
+    line = [sys.executable, "-c", code, "3", "400"]
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+    assert (ended.returncode, ended.stdout[-5:]) == (0, "done\n"), ended.stderr[-500:]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("tree_sizes=8", "tree_sizes=7", "add up|lie where"),
+        ("num_leaves=7", "num_leaves=9", "are needed"),
+        ("left_child=1 ", "left_child=9 ", "lead every row"),
+        ("left_child=1 ", "left_child=0 ", "lead every row"),
+        ("split_feature=1", "split_feature=7", "column that is not there"),
+        ("cat_boundaries=0 1", "cat_boundaries=0 2", "sets of categories"),
+        ("leaf_value=-1.2", "leaf_value=-1x2", "leaf_value holds"),
+        ("is_linear=0", "is_linear=1", "leaf without"),
+        ("end of trees", "end of treas", "begin, or lack"),
+        ("end of parameters", "end of parametars", "parameters"),
+        ("num_class=1", "num_class=2", "num_class"),
+        ("max_feature_idx=6", "max_feature_idx=5", "max_feature_idx"),
+    ],
+)
+def test_a_damaged_text_says_what_is_wrong(old, new, says):
+    assert old in TREES.text
+    with pytest.raises(ValueError, match=says):
+        BoostedTrees.from_text(ENCODING, TREES.text.replace(old, new, 1))
+
+
+def test_trees_without_a_split_are_whole():
+    data = binned(np.ones((30, 7)), np.arange(30) % 10 == 0, [])
+    one_leaf = BoostedTrees.fit(ENCODING, data, SETTINGS)
+    assert "num_leaves=1\n" in one_leaf.text
+    assert BoostedTrees.from_text(ENCODING, one_leaf.text) == one_leaf

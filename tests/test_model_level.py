@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from lead_propensity.model.level import Calendar, LevelTracker, Scored, decide, 
 from model_world import WEEK
 
 CALENDAR = Calendar.of(as_exported=False, rows=0)
-ON = LevelTracker(0.01, CALENDAR, 1.0, "on", {})
+DELAY = 3 * WEEK
+ON = LevelTracker(0.01, CALENDAR, 1.0, 0, DELAY, "on", {})
 
 
 def scored(weeks: int, shift: float, per_week: int = 400, drift: float = 0.0) -> Scored:
@@ -22,13 +24,13 @@ def scored(weeks: int, shift: float, per_week: int = 400, drift: float = 0.0) ->
     score = rng.normal(-1.5, 1.0, len(week))
     won = (rng.random(len(week)) < expit(score + shift + drift * week)).astype(float)
     order = CALENDAR.origin + week * WEEK
-    return Scored(order, order + 3 * WEEK, expit(score), won, np.arange(len(week)))
+    return Scored(order, expit(score), won, np.arange(len(week)))
 
 
 @pytest.mark.parametrize("shift", [-0.8, 0.0, 0.8])
 def test_the_filter_finds_the_shift(shift):
     rows = scored(20, shift)
-    found, _ = ON.shift(np.array([rows.label_known_at.max()]), ON.cohorts(rows))
+    found, _ = ON.shift(np.array([rows.order.max() + WEEK + DELAY]), ON.cohorts(rows))
     assert found[0] == pytest.approx(shift, abs=0.15)
     expected = tracked(rows.probability, np.full(len(rows.won), found[0])).sum()
     assert expected / rows.won.sum() == pytest.approx(1.0, abs=0.1)
@@ -39,10 +41,11 @@ def test_the_filter_finds_the_shift(shift):
 def test_labels_not_yet_known_change_nothing(week, edge):
     rows = scored(20, 0.5, per_week=50)
     as_of = np.array([CALENDAR.origin + week * WEEK + edge])
-    later = rows.label_known_at > as_of[0]
-    other = replace(rows, won=np.where(later, 1.0 - rows.won, rows.won))
-    for changed in (other, replace(rows, won=np.where(later, np.nan, rows.won))):
-        before = ON.shift(as_of, ON.cohorts(rows))
+    known = rows.order + DELAY <= as_of[0]
+    other = replace(rows, won=np.where(known, rows.won, 1.0 - rows.won))
+    fewer = Scored(rows.order[known], rows.probability[known], rows.won[known], rows.cluster[known])
+    before = ON.shift(as_of, ON.cohorts(rows))
+    for changed in (other, fewer):
         after = ON.shift(as_of, ON.cohorts(changed))
         assert before[0][0] == after[0][0]
         assert before[1][0] == after[1][0] <= as_of[0]
@@ -50,7 +53,7 @@ def test_labels_not_yet_known_change_nothing(week, edge):
 
 def test_fewer_than_three_closed_cohorts_shift_nothing():
     rows = scored(10, 2.0)
-    moments = CALENDAR.origin + np.array([4, 5]) * WEEK
+    moments = CALENDAR.origin + np.array([5, 6]) * WEEK
     found, until = ON.shift(moments, ON.cohorts(rows))
     assert found[0] == 0.0
     assert until[0] == -1
@@ -58,24 +61,23 @@ def test_fewer_than_three_closed_cohorts_shift_nothing():
     assert until[1] == moments[1]
 
 
-def test_a_cohort_closes_with_its_last_label():
-    rows = scored(6, 0.0)
-    known_at = rows.label_known_at.copy()
-    known_at[5] += WEEK
-    assert ON.cohorts(replace(rows, label_known_at=known_at)).known_at[0] == known_at[5]
+def test_a_cohort_closes_when_its_week_is_over_and_its_labels_known():
+    found = ON.cohorts(scored(6, 0.0))
+    assert (found.known_at == found.order + WEEK + DELAY).all()
 
 
-def test_a_cohort_with_an_open_label_has_not_closed():
-    rows = scored(6, 0.0)
-    won = rows.won.copy()
-    won[0] = np.nan
-    assert len(ON.cohorts(replace(rows, won=won))) == 5
+def test_only_later_rows_with_a_label_of_the_training_population_speak():
+    keys = pd.DataFrame({
+        "order": [5, 6, 6, 6], "population": ["training", "training", "stock", "training"],
+        "won": [1.0, 1.0, 1.0, np.nan],
+    })  # fmt: skip
+    assert replace(ON, after=5).may_speak(keys).tolist() == [False, True, False, False]
 
 
 def test_it_is_on_when_the_level_moves_and_off_when_it_stays():
-    moving = decide(scored(30, -0.5, drift=0.06), CALENDAR)
+    moving = decide(scored(30, -0.5, drift=0.06), CALENDAR, 0, DELAY)
     assert moving.step_variance is not None
-    staying = decide(scored(30, 0.0), CALENDAR)
+    staying = decide(scored(30, 0.0), CALENDAR, 0, DELAY)
     assert staying.step_variance is None
     assert "off" in staying.note
     rows = scored(12, 1.0)
@@ -83,7 +85,7 @@ def test_it_is_on_when_the_level_moves_and_off_when_it_stays():
 
 
 def test_too_little_history_leaves_it_off():
-    tracker = decide(scored(3, 1.0), CALENDAR)
+    tracker = decide(scored(3, 1.0), CALENDAR, 0, DELAY)
     assert tracker.step_variance is None
     assert "too few" in tracker.note
 

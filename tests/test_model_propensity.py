@@ -1,8 +1,10 @@
 """PropensityModel: honest with little, the same with the same, and closed to damage."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from lead_propensity.errors import DataError, ModelError
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
+from lead_propensity.model.calibration import KINDS
 from lead_propensity.model.propensity import PropensityModel
 from model_world import CATALOGUE, EXPORTED, FEATURES, as_exported, config, dataset, true_score
 
@@ -72,9 +75,10 @@ def test_another_seed_is_another_model(model):
 
 
 def test_the_rules_are_part_of_the_model(model, tmp_path):
-    ruled = replace(model, rules={"hot_from": 60})
+    rules = {"name": "ours", "thresholds": {"warm": 30, "hot": 60}}
+    ruled = replace(model, rules=rules)
     ruled.save(tmp_path)
-    assert PropensityModel.load(tmp_path).rules == {"hot_from": 60}
+    assert PropensityModel.load(tmp_path).rules == rules
     assert ruled.model_id != model.model_id
 
 
@@ -110,6 +114,9 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         ("logistic.json", b'{"bias": 1, "coefficients": [1], "centre": [1], "spread": [1]}'),
         ("bands.json", b'{"hot": 1}'),
         ("fit.txt", b"not a model"),
+        ("rules.json", b"{}"),
+        ("rules.json", b'{"name": "x", "thresholds": {"warm": 2, "hot": 1}}'),
+        ("trials.json", b"[" * 100_000),
     ],
 )
 def test_malformed_content_is_a_model_error(model, name, content):
@@ -118,6 +125,61 @@ def test_malformed_content_is_a_model_error(model, name, content):
     lacking = {key: value for key, value in model.to_files().items() if key != name}
     with pytest.raises(ModelError, match="lacks"):
         PropensityModel.from_files(lacking)
+
+
+def path_of(tree: Any, *path: str) -> Any:
+    for step in path:
+        tree = tree[step]
+    return tree
+
+
+ISOTONIC = {"kind": "isotonic", "scores": [-1.0, 1.0], "probabilities": [0.1, 0.2]}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value"),
+    [
+        ("model.json", ["calibrator"], {"kind": "isotonic", "scores": [], "probabilities": []}),
+        ("model.json", ["calibrator"], {**ISOTONIC, "probabilities": [0.1]}),
+        ("model.json", ["calibrator"], {**ISOTONIC, "probabilities": [0.2, 0.1]}),
+        ("model.json", ["calibrator"], {**ISOTONIC, "scores": [1.0, -1.0]}),
+        ("model.json", ["calibrator"], {"kind": "sigmoid", "slope": -1.0, "intercept": 0.0}),
+        ("model.json", ["logistic_calibrator"], {"kind": "shift", "shift": "1"}),
+        ("model.json", ["learners", "main", "weight_of_trees"], 1.5),
+        ("model.json", ["learners", "main", "weight_of_trees"], "half"),
+        ("model.json", ["learners", "main", "kind"], "oracle"),
+        ("model.json", ["grades", "fit_edges"], [0.0, 1.0]),
+        ("model.json", ["grades", "fit_edges"], [0.0, 2.0, 1.0]),
+        ("model.json", ["level", "calendar"], {"block": "week", "origin": 0}),
+        ("model.json", ["horizon_days"], "a month"),
+        ("logistic.json", ["bias"], float("nan")),
+        ("logistic.json", ["bias"], float("inf")),
+        ("logistic.json", ["coefficients", 0], None),
+        ("encoding.json", ["columns", 0, "scale"], 0.0),
+        ("encoding.json", ["columns", 0, "name"], "of another model"),
+        ("bands.json", ["warm_from"], "low"),
+    ],
+)
+def test_a_value_that_cannot_be_is_a_model_error(model, name, path, value):
+    tree = json.loads(model.to_files()[name])
+    path_of(tree, *path[:-1])[path[-1]] = value
+    with pytest.raises(ModelError, match=r"damaged|is not JSON"):
+        PropensityModel.from_files({**model.to_files(), name: json.dumps(tree).encode()})
+
+
+def test_a_number_too_large_to_hold_is_a_model_error(model):
+    files = model.to_files()
+    odd = re.sub(rb'"bias": [^,]+', b'"bias": 1e999', files["logistic.json"])
+    with pytest.raises(ModelError, match="1e999"):
+        PropensityModel.from_files({**files, "logistic.json": odd})
+
+
+@pytest.mark.parametrize("kind", ["identity", "shift", "sigmoid", "isotonic"])
+def test_every_calibrator_is_read_back(model, kind):
+    score = np.linspace(-3, 3, 200)
+    calibrator = KINDS[kind].fit(score, (np.arange(200) % 5 < 2 + score / 2).astype(float))
+    loaded = PropensityModel.from_files(replace(model, calibrator=calibrator).to_files())
+    assert loaded.calibrator == calibrator
 
 
 def test_features_of_another_definition_are_refused(model):

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,10 +19,12 @@ from lead_propensity.config import Config, load
 from lead_propensity.data import tables
 from lead_propensity.data.database import opened
 from lead_propensity.data.simulate import World, simulate, write
+from lead_propensity.errors import DataError
 from lead_propensity.features import dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.pipeline import TrainedRun
 from lead_propensity.progress import silent
+from lead_propensity.serving import judging
 
 FEW = ["model.trials=2", "split.test_days=56", "bands.hot_per_week=10"]
 
@@ -157,8 +161,6 @@ def test_every_score_says_when_for_how_long_and_by_which_model(
 def test_a_moment_without_open_leads_gives_a_table_without_rows(
     run: TrainedRun, config: Config, tmp_path: Path
 ) -> None:
-    from datetime import datetime
-
     scored = pipeline.score(config, str(run.folder), tmp_path / "s.csv", datetime(2001, 1, 1))
     assert len(scored.table) == 0
     assert (tmp_path / "s.csv").read_text().startswith('"lead_id","as_of"')
@@ -198,6 +200,47 @@ def test_scoring_in_the_past_sees_nothing_later(
     right = before.table.select(columns).to_pandas()
     right = right[right["lead_id"].isin(left["lead_id"])].reset_index(drop=True)
     pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
+def test_the_level_of_a_score_is_the_level_that_was_judged(crm: Path, tmp_path: Path) -> None:
+    """A night of the test part, scored again: the same leads, shift and probability, bit for bit."""
+    drifting = load(crm / "config.yaml", [*FEW, "model.trials=1"])
+    run = pipeline.train(drifting, tmp_path / "run")
+    level = replace(run.model.level, step_variance=0.01)
+    replace(run.model, level=level).save(tmp_path / "tracked")
+    with opened(drifting.engine) as con:
+        found = tables.check(con, drifting)
+        data = dataset.training(con, dataset.plan(con, drifting, found.exported_at), silent)
+    model = pipeline.load_model(str(tmp_path / "tracked"))
+    judged = judging.test_predictions(data, model, drifting.bands.routes)
+    judged = judged[judged["population"] == "stock"]
+    assert judged["level_shift"].ne(0).any()
+    for moment in sorted(set(judged["as_of"]))[::4]:
+        night = pd.Timestamp(moment, unit="us", tz="UTC").to_pydatetime()
+        scored = pipeline.score(drifting, str(tmp_path / "tracked"), tmp_path / "s.parquet", night)
+        columns = ["lead_id", "raw_score", "level_shift", "probability", "band", "route"]
+        pd.testing.assert_frame_equal(
+            scored.table.select(columns).to_pandas().astype({"lead_id": object}),
+            judged.loc[judged["as_of"] == moment, columns].reset_index(drop=True),
+            check_exact=True, check_dtype=False,
+        )  # fmt: skip
+
+
+def test_a_run_that_fails_leaves_no_folder_and_can_be_repeated(crm: Path, tmp_path: Path) -> None:
+    hopeless = load(crm / "config.yaml", [*FEW, "snapshots.horizon_days=3000"])
+    for _ in range(2):
+        with pytest.raises(DataError, match="holds no labelled snapshot"):
+            pipeline.train(hopeless, tmp_path / "run")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_long_after_the_export_say_so(
+    run: TrainedRun, config: Config, tmp_path: Path
+) -> None:
+    fresh = pipeline.score(config, str(run.folder), tmp_path / "s.parquet")
+    assert fresh.notes == ()
+    late = pipeline.score(config, str(run.folder), tmp_path / "s.parquet", datetime(2026, 2, 1))
+    assert "32 days before" in late.notes[0]
 
 
 def test_without_explicit_attributes_everything_still_works(crm: Path, tmp_path: Path) -> None:
@@ -251,6 +294,21 @@ def exported(world: World, tmp_path_factory: pytest.TempPathFactory) -> Config:
         "features: {implicit: [visits]}\nmodel: {trials: 2}\n"
     )
     return load(folder / "config.yaml")
+
+
+def test_the_level_of_rows_as_exported_is_told_by_the_labelled_ones(
+    exported: Config, tmp_path: Path
+) -> None:
+    run = pipeline.train(exported, tmp_path / "run")
+    replace(run.model, level=replace(run.model.level, step_variance=0.01)).save(
+        tmp_path / "tracked"
+    )
+    scored = pipeline.score(exported, str(tmp_path / "tracked"), tmp_path / "s.parquet").table
+    assert set(scored["level_shift"].to_pylist()) != {0.0}
+    every = pipeline.score(
+        exported, str(tmp_path / "tracked"), tmp_path / "e.parquet", every_row=True
+    ).table
+    assert set(every["level_shift"].to_pylist()) == {0.0}
 
 
 def test_rows_as_exported_train_and_score(exported: Config, tmp_path: Path) -> None:

@@ -115,6 +115,31 @@ def test_no_rules_says_that_there_is_nothing_to_beat():
     assert "rules" not in pictures(card)
 
 
+def test_the_band_table_shows_design_effect_words_and_what_was_missed():
+    table = predictions(300)
+    hot = table["band"] == "hot"
+    table["probability"] = table["probability"].mask(hot, 0.95)
+    bands = {**context()["bands"], "hot_per_week": 1}
+    card = scorecard(table, context(bands=bands), 7, **FAST)
+    card["bands"]["stock"][0]["promise_words"] = "not contradicted (n=3)"
+    html = render(card)
+    check(html)
+    row = card["bands"]["stock"][0]
+    assert f"design effect {row['deff']:.1f}" in html
+    assert "outside the interval" in html
+    assert "not contradicted (n=3)" in html
+    assert 'class="kept">not contradicted' not in html
+    assert card["verdict"]["capacity"] in html
+
+
+def test_the_words_say_what_an_interval_is_and_what_reweighted_means(card):
+    html = render(card)
+    assert "covers the true value in 95 of 100 such samples" in html
+    assert "These rules, re-weighted" in html
+    assert "learned on the fit part" in html
+    assert "best these rules could do" not in html
+
+
 def hostile(node):
     """Every text of a context made hostile, those that the code compares kept."""
     kept = {"kind", "band", "shape", "hot_refused", "policy", "part", "population"}

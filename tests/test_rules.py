@@ -1,5 +1,6 @@
 """The points of today: added up as written, on the same half-open time."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from lead_propensity.config import RoutesConfig
 from lead_propensity.errors import ConfigError
-from lead_propensity.features import matrix, points, snapshots
+from lead_propensity.features import dataset, matrix, points, snapshots
 from lead_propensity.features.points import Scorecard
 from lead_propensity.model import routes, rules
 from lead_propensity.model.rules import RulesProbability
@@ -118,3 +119,81 @@ def test_the_route_follows_band_criteria_and_silence() -> None:
     assert routes.assign(band, X, RoutesConfig()).tolist() == [
         "sales", "qualify", "follow_up", "nurture", "re-engage", "casual", "release", "nurture",
     ]  # fmt: skip
+
+
+FEATURES = [
+    {},
+    {"explicit": []},
+    {"implicit": []},
+    {"implicit": ["visit"], "explicit": ["role"]},
+    {"implicit": ["unsubscribe"]},
+]
+
+
+@pytest.mark.parametrize("fit_until", [T, T - 20 * DAY])
+def test_the_rules_do_not_change_with_what_the_model_may_see(fit_until: int) -> None:
+    """Silence is broken by any event but negative and excluded ones, also by types new since the fit part."""
+    card = Scorecard.model_validate({
+        "name": "x", "thresholds": {"warm": 1, "hot": 2},
+        "explicit": [{"attribute": "industry", "in": ["software"], "points": 1, "why": "w"}],
+        "implicit": [
+            {"silent_days": 30, "points": -4, "why": "w"},
+            {"event": "price", "points": 1, "why": "w"},
+            {"event": "unsubscribe", "points": -1, "why": "w"},
+        ],
+        "criteria": [{"criterion": "budget", "points": 3, "why": "w"}],
+    })  # fmt: skip
+    kinds = {"a": "price", "b": "unsubscribe", "c": "new", "d": "closing", "e": "visit"}
+    events = [event(lead, 5, kind) for lead, kind in kinds.items()]
+    events += [
+        event(f"o{n}", 60, kind) for n in range(12) for kind in ("visit", "price", "closing")
+    ]
+    leads = [(name, T - 90 * DAY, name) for name in [*kinds, "f", *(f"o{n}" for n in range(12))]]
+    own = pd.DataFrame({
+        "lead_id": [lead[0] for lead in leads], "industry": ["software", "steel"] * 9,
+        "role": ["buyer", "owner"] * 9, "money": ["yes", "no", None] * 6,
+    })  # fmt: skip
+    con = database(leads, events, lead_attributes=own)
+    snapshots.make_open(con, config().snapshots, T)
+    same = {"exclude_events": ["closing"], "criteria": {"budget": "money"}}
+    found = [
+        matrix.build(con, matrix.learn(con, config(features=one | same), fit_until).catalogue, card)
+        for one in FEATURES
+    ]
+    silent = [name for name in found[0].rules if "no_event" in name]
+    first = found[0].rules.assign(lead=found[0].keys["lead_id"]).set_index("lead")
+    assert first[silent[0]].loc[list("abcdef")].tolist() == [0, 1, 0, 1, 0, 1]
+    assert first.filter(like="budget").sum().item() == 6
+    for other in found[1:]:
+        pd.testing.assert_frame_equal(found[0].rules, other.rules)
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "says"),
+    [
+        ("explicit", {"attribute": "industri", "in": ["x"]}, "'industri'.*did you mean 'industry'"),
+        ("disqualify", {"attribute": "rolle", "in": ["x"]}, "'rolle'.*did you mean 'role'"),
+        ("criteria", {"criterion": "budget"}, "'budget'.*there are: 'industry', 'role'"),
+    ],
+)
+def test_rules_on_an_attribute_that_no_table_has_stop_the_training(
+    tmp_path: Path, section: str, line: dict, says: str
+) -> None:
+    card = {"name": "x", "thresholds": {"warm": 1, "hot": 2}}
+    (tmp_path / "r.yaml").write_text(json.dumps({**card, section: [{**line, "why": "w"}]}))
+    leads = [(f"l{n:03d}", T - n * DAY, f"l{n:03d}") for n in range(1, 120)]
+    own = pd.DataFrame({"lead_id": [lead[0] for lead in leads], "industry": "a", "role": "b"})
+    con = database(leads, lead_attributes=own)
+    short = config(
+        snapshots={"every_days": 7, "horizon_days": 10},
+        split={"calibrate_days": 20, "test_days": 20},
+        rules=str(tmp_path / "r.yaml"),
+    )
+    with pytest.raises(ConfigError, match=says):
+        dataset.plan(con, short, T)
+
+
+def test_where_nothing_is_recorded_of_what_leads_do_nobody_is_casual() -> None:
+    X = pd.DataFrame({"industry": ["a", "b"], "criterion__budget": [0.0, np.nan]})
+    band = np.array(["cold", "cold"], dtype=object)
+    assert routes.assign(band, X, RoutesConfig()).tolist() == ["nurture", "nurture"]

@@ -278,3 +278,9 @@ def test_every_rule_has_a_reason(tmp_path: Path, dirty: World) -> None:
 def test_too_few_leads() -> None:
     with pytest.raises(ConfigError, match="at least 100 leads"):
         simulate(99, seed=1)
+
+
+def test_a_place_that_cannot_be_written_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write(simulate(100, seed=1), tmp_path / "file" / "world")

@@ -40,8 +40,10 @@ def test_clean_tables_are_kept_whole(tmp_path: Path) -> None:
     assert [(c.table, c.rows, c.kept) for c in result.found.counts] == [
         ("leads", 20, 20), ("attributes", 20, 20), ("events", 20, 20), ("deals", 10, 10)
     ]  # fmt: skip
-    assert result.rows("leads")[0] == ("L0", us("2024-01-01"), "L0")
+    assert result.rows("leads")[0] == ("L0", us("2024-01-01"), "lead:L0")
+    assert result.rows("unclear_leads") == []
     assert result.found.exported_at == us("2024-03-01")
+    assert result.found.ends_by == "latest time seen: deals.closed_at of lead 'L0'"
 
 
 # Pools with few values, so that rows of one key meet: exactly, in conflict, and at the edges of time.
@@ -183,6 +185,56 @@ def test_the_earlier_deal_stays_and_a_deal_is_not_known_before_it_is_closed(
     assert result.rows("quarantine_deals", "reason, lead_id") == [("second deal", "L0")]
 
 
+UNCLEAR = [
+    ("2024-02-20T12:00:00Z", "won", "-5", ""),
+    ("2024-02-20T12:00:00Z", "pending", "1", ""),
+    ("soon", "won", "1", ""),
+    ("", "won", "1", ""),
+    ("2024-01-15T23:00:00Z", "won", "1", ""),
+]
+PLAIN = [
+    ("2024-02-20T12:00:00Z", "won", "5", ""),
+    ("2024-03-11T00:00:00Z", "won", "5", ""),
+    ("2024-03-11T00:00:00Z", "won", "-5", ""),  # known after the export: the lead is open
+    ("2024-02-20T12:00:00Z", "lost", "-5", "2024-03-11T00:00:00Z"),
+]
+
+
+@pytest.mark.parametrize(
+    ("deal", "unclear"), [(d, True) for d in UNCLEAR] + [(d, False) for d in PLAIN]
+)
+def test_a_lead_whose_deal_was_set_aside_is_unclear(
+    tmp_path: Path, deal: tuple[str, ...], unclear: bool
+) -> None:
+    result = history(tmp_path, plus("deals", ("L15", *deal)), exported_at=EXPORT)
+    assert result.rows("unclear_leads") == ([("L15",)] if unclear else [])
+
+
+def test_a_lead_with_a_kept_deal_and_one_that_is_not_there_are_not_unclear(tmp_path: Path) -> None:
+    bad = (NOON, "won", "-5", "")
+    rows = plus(
+        "deals",
+        ("L0", *bad),
+        ("gone", *bad),
+        ("L0", NOON, "won", "1", ""),
+        ("L16", *bad),
+        ("L16", *bad),
+    )
+    assert history(tmp_path, rows, exported_at=EXPORT).rows("unclear_leads") == [("L16",)]
+
+
+def test_a_lead_without_a_group_is_a_group_of_its_own(tmp_path: Path) -> None:
+    time = "2024-01-01T00:00:00Z"
+    groups = {"1": "", "2": "1", "3": "lead:1", "4": "group:lead:1", "5": "acme", "6": "acme"}
+    rows = {"leads": [(lead, time, group, "") for lead, group in groups.items()]}
+    found = dict(history(tmp_path, rows).rows("leads", "lead_id, group_id"))
+    assert found["1"] == "lead:1"
+    assert found["5"] == found["6"] == "acme"
+    assert len(set(found.values())) == 5
+    none = history(tmp_path, rows, leads={"path": "leads.csv", "exclude": ["group_id"]})
+    assert all(lead == group for lead, group in none.rows("leads", "lead_id, group_id"))
+
+
 def test_repeated_events_can_be_kept(tmp_path: Path) -> None:
     result = history(tmp_path, plus("events", CLEAN["events"][0]), repeated_events="keep")
     assert (len(result.rows("events")), result.reasons()) == (21, {})
@@ -313,13 +365,54 @@ def test_the_export_time_is_read_in_its_zone(tmp_path: Path, exported_at: str) -
     assert found.exported_at == us("2024-03-10")
 
 
-@pytest.mark.parametrize("outcome", ["won", "lost"])
-def test_one_class_stops_learning_and_not_scoring(tmp_path: Path, outcome: str) -> None:
-    rows = {"deals": [("L0", NOON, outcome, "1", "")]}
-    found = history(tmp_path, rows).found
+def test_deals_that_are_all_won_can_be_learned_from(tmp_path: Path) -> None:
+    rows = {"deals": [("L0", NOON, "won", "1", "")]}  # the other leads are the ones not won
+    history(tmp_path, rows, tolerant=False).found.raise_problems(learning=True)
+
+
+def test_no_won_deal_stops_learning_and_not_scoring(tmp_path: Path) -> None:
+    found = history(tmp_path, {"deals": [("L0", NOON, "lost", "1", "")]}).found
     found.raise_problems()
-    with pytest.raises(DataError, match=f"a model needs both.*{outcome!r} \\(1 rows\\)"):
+    with pytest.raises(DataError, match=r"needs at least one that was won.*'lost' \(1 rows\)"):
         found.raise_problems(learning=True)
+
+
+@pytest.mark.parametrize("outcome", ["1", "0"])
+def test_one_class_as_exported_stops_learning_and_not_scoring(tmp_path: Path, outcome: str) -> None:
+    found = exported(tmp_path, [("a", "1", outcome, ""), ("b", "2", outcome, "")]).found
+    found.raise_problems()
+    with pytest.raises(DataError, match=f"a model needs both.*{outcome!r} \\(2 rows\\)"):
+        found.raise_problems(learning=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "says"),
+    [
+        ("events", ("L3", "2124-01-01T00:00:00Z", "visit", "", "", ""), "events.occurred_at of lead 'L3'"),
+        ("events", ("L3", NOON, "visit", "", "", "2124-01-01T00:00:00Z"), "events.known_at of lead 'L3'"),
+        ("deals", ("L15", NOON, "won", "1", "2124-01-01T00:00:00Z"), "deals.known_at of lead 'L15'"),
+        ("leads", ("X", "2124-01-01T00:00:00Z", "", ""), "leads.created_at of lead 'X'"),
+    ],
+)  # fmt: skip
+def test_a_lonely_late_time_is_not_taken_for_the_end_of_the_data(
+    tmp_path: Path, table: str, row: tuple[str, ...], says: str
+) -> None:
+    found = history(tmp_path, plus(table, row)).found
+    assert (found.exported_at, found.ends_by) == (us("2124-01-01"), f"latest time seen: {says}")
+    (problem,) = found.problems
+    assert problem.startswith(
+        f"data.exported_at: the data would end at 2124-01-01T00:00:00+00:00 (latest time seen: {says}), "
+        "but only 1 of 71 times lie in the 366 days before; the others end at 2024-03-01T00:00:00+00:00."
+    )
+    declared = history(tmp_path, plus(table, row), exported_at=EXPORT).found
+    assert (declared.problems, declared.ends_by) == ((), "declared: data.exported_at")
+
+
+@pytest.mark.parametrize(("late", "problems"), [(2, 1), (3, 0)])
+def test_few_of_many_times_are_lonely(tmp_path: Path, late: int, problems: int) -> None:
+    times = [NOON] * (2_000 - 50 - late) + ["2025-12-01T00:00:00Z"] * late
+    rows = {"events": [("L0", time, str(n), "", "", "") for n, time in enumerate(times)]}
+    assert len(history(tmp_path, rows).found.problems) == problems
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -439,6 +532,21 @@ def test_an_outcome_that_never_means_won_says_what_the_column_holds(tmp_path: Pa
     found = exported(tmp_path, [("a", "1", "1.0", ""), ("b", "2", "0.0", "")]).found
     with pytest.raises(DataError, match=r"0 won and 2 lost.*'0\.0' \(1 rows\), '1\.0'.*\['1'\]"):
         found.raise_problems(learning=True)
+
+
+def test_a_row_as_exported_without_a_group_is_a_group_of_its_own(tmp_path: Path) -> None:
+    rows = [("a", "b", "1", ""), ("b", "", "0", ""), ("c", "b", "0", "")]
+    result = exported(tmp_path, rows, columns={"lead_id": "id", "group_id": "seq"})
+    assert result.rows("exported", "lead_id, group_id") == [("a", "b"), ("b", "lead:b"), ("c", "b")]
+
+
+def test_hot_leads_a_week_need_weeks(tmp_path: Path) -> None:
+    write_csv(tmp_path / "x.csv", ("end",), [("1",), ("0",)])
+    source = {"path": "x.csv", "outcome": "end", "won": "1"}
+    found = checked(tmp_path, {"exported": source}, bands={"hot_per_week": 5}).found
+    assert found.problems == (
+        "bands.hot_per_week: as exported there are no weeks; give bands.hot_share instead.",
+    )
 
 
 @pytest.mark.parametrize("key", ["outcome", "order_by"])

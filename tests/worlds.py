@@ -34,6 +34,7 @@ def database(
         if rows[name]:
             marks = ", ".join("?" * len(rows[name][0]))
             con.executemany(f"INSERT INTO {name} VALUES ({marks})", list(rows[name]))
+    con.execute("CREATE TABLE unclear_leads (lead_id VARCHAR)")
     if lead_attributes is None:
         lead_attributes = pd.DataFrame({"lead_id": [lead[0] for lead in leads]}, dtype=str)
     con.register("given", lead_attributes)

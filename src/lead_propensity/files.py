@@ -1,6 +1,7 @@
 """Atomic outputs: a reader sees the old file or the new one, never half of it."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,29 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A scratch folder beside `path` that takes its place when the block ends without an error.
+
+    Raises ConfigError where `path` holds something already, or nothing can be written.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(
+            f"{path} is not an empty folder. Give a new one: a run overwrites nothing."
+        )
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        scratch.mkdir(parents=True)
+        yield scratch
+        if path.exists():
+            path.rmdir()
+        scratch.rename(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error}. Give another place.") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_text(text: str, path: Path) -> None:

@@ -20,18 +20,17 @@ from lead_propensity.data.tables import Check
 from lead_propensity.errors import ConfigError
 from lead_propensity.evaluation.context import context
 from lead_propensity.evaluation.scorecard import scorecard
-from lead_propensity.features import dataset, matrix, snapshots
+from lead_propensity.features import dataset, exported, matrix, snapshots
+from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
-from lead_propensity.files import write_parquet, write_table, write_text
+from lead_propensity.features.windows import DAY_US
+from lead_propensity.files import new_folder, write_parquet, write_table, write_text
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.progress import Progress, silent
 from lead_propensity.reporting import pictures, report
 from lead_propensity.serving import judging, scoring
 from lead_propensity.tracking.registry import fetch
 from lead_propensity.tracking.runs import LoggedRun, log_run
-
-COHORT_WEEKS = 26
-"""How far back `score` looks for closed cohorts; older ones hardly move the level."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,10 @@ class ScoredLeads:
 
     out: Path
     table: pa.Table
+    found: Check
+    """What the contracts found in the tables that were scored."""
+    notes: tuple[str, ...]
+    """What the reader of the scores should know, in words."""
 
     @property
     def bands(self) -> dict[str, int]:
@@ -91,33 +94,37 @@ def features(
             data = dataset.open_leads(con, config, made.catalogue, made.card, moment, progress)
     frame = matrix.to_frame(data)
     if out is not None:
-        write_table(pa.Table.from_pandas(frame, preserve_index=False), out)
+        fingerprint = {"lead_propensity.fingerprint": data.catalogue.fingerprint}
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        write_table(
+            table.replace_schema_metadata({**(table.schema.metadata or {}), **fingerprint}), out
+        )
     return frame
 
 
 def train(config: Config, out: Path | None = None, progress: Progress = silent) -> TrainedRun:
     """Train, calibrate, band, judge on the test part; leave a run folder and an MLflow run.
 
-    `out` must be empty or not there yet (default: `models/<name>/<time>`). Raises ConfigError,
-    DataError, and ModelError where MLflow refuses.
+    `out` must be empty or not there yet (default: `models/<name>/<time>`); it appears only once it is
+    whole. Raises ConfigError, DataError, and ModelError where MLflow refuses (the folder stands then).
     """
     started = datetime.now(UTC)
     folder = out or Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
-    _refuse_full(folder)
-    with opened(config.engine) as con:
-        found = _checked(con, config, progress, learning=True)
-        made = dataset.plan(con, config, found.exported_at)
-        data = dataset.training(con, made, progress)
-        data_digest = digest(con)
-        tables.write_quarantine(con, found, folder / "private" / "quarantine")
-    model = PropensityModel.fit(data, config, progress)
-    model = replace(model, rules=made.card.model_dump(mode="json", by_alias=True))
-    progress("evaluating", 0, 1)
-    predictions = judging.test_predictions(data, model, config.bands.routes)
-    facts = context(config, found, made, data, model, started.isoformat(timespec="seconds"))
-    card = scorecard(predictions, facts, config.model.seed)
-    progress("evaluating", 1, 1)
-    _write_run(folder, model, predictions, card)
+    with new_folder(folder) as scratch:
+        with opened(config.engine) as con:
+            found = _checked(con, config, progress, learning=True)
+            made = dataset.plan(con, config, found.exported_at)
+            data = dataset.training(con, made, progress)
+            data_digest = digest(con)
+            tables.write_quarantine(con, found, scratch / "private" / "quarantine")
+        model = PropensityModel.fit(data, config, progress)
+        model = replace(model, rules=made.card.model_dump(mode="json", by_alias=True))
+        progress("evaluating", 0, 1)
+        predictions = judging.test_predictions(data, model, config.bands.routes)
+        facts = context(config, found, made, data, model, started.isoformat(timespec="seconds"))
+        card = scorecard(predictions, facts, config.model.seed)
+        progress("evaluating", 1, 1)
+        _write_run(scratch, model, predictions, card)
     progress("logging", 0, 1)
     logged = log_run(folder, config, card, model, pictures.svg_files(card), data_digest)
     progress("logging", 1, 1)
@@ -139,24 +146,28 @@ def score(
     DataError, ModelError.
     """
     model = load_model(model_source)
-    card = Scorecard.model_validate(model.rules)
     with opened(config.engine) as con:
         found = _checked(con, config, progress)
         if config.data.exported is not None:
-            snapshots.make_exported_scoring(con, only_open=not every_row)
-            data = matrix.build(con, model.catalogue, card, progress)
-            shift, until = np.zeros(len(data)), np.full(len(data), -1)
+            moment = exported.make_scoring(con, model.level.label_delay, every_row)
+            rows = matrix.build(con, model.catalogue, _card(model), progress)
+            data, past = rows.part("scoring"), rows
         else:
             moment = found.exported_at if as_of is None else _microseconds(as_of, config)
-            data = dataset.open_leads(con, config, model.catalogue, card, moment, progress)
-            shift, until = _level_now(con, config, model, card, moment, len(data))
-    frame = scoring.scored(model, data, shift, until, config.bands.routes)
+            data = dataset.open_leads(con, config, model.catalogue, _card(model), moment, progress)
+            # The open leads themselves have no outcome and tell nothing.
+            past = _past(con, config, model, moment) if model.level.is_on else data
+    shift, until = scoring.level(model, np.array([moment]), past)
+    n = len(data)
+    frame = scoring.scored(
+        model, data, np.repeat(shift, n), np.repeat(until, n), config.bands.routes
+    )
     progress("explaining", 0, 1)
     why = scoring.reasons(model, data, frame)
     progress("explaining", 1, 1)
     table = scoring.scores_table(frame, why, model, pd.Timestamp.now(tz="UTC"))
     write_table(table, out)
-    return ScoredLeads(out, table)
+    return ScoredLeads(out, table, found, _notes(found, moment))
 
 
 def load_model(source: str) -> PropensityModel:
@@ -178,22 +189,26 @@ def _checked(
     return found
 
 
-def _level_now(
-    con: duckdb.DuckDBPyConnection,
-    config: Config,
-    model: PropensityModel,
-    card: Scorecard,
-    moment: int,
-    n: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One shift for all n leads, from the cohorts that had closed by `moment`."""
-    now = np.array([moment])
-    if model.level.step_variance is None or model.horizon_days is None:
-        return np.zeros(n), np.full(n, -1)
+def _card(model: PropensityModel) -> Scorecard:
+    return Scorecard.model_validate(model.rules)
+
+
+def _past(
+    con: duckdb.DuckDBPyConnection, config: Config, model: PropensityModel, moment: int
+) -> Dataset:
+    """The snapshots that may tell the level at `moment`."""
     trained = config.snapshots.model_copy(update={"horizon_days": model.horizon_days})
-    snapshots.make_cohorts(con, trained, moment, COHORT_WEEKS, after=model.labels_until)
-    shift, until = scoring.level(model, now, matrix.build(con, model.catalogue, card))
-    return np.repeat(shift, n), np.repeat(until, n)
+    snapshots.make_cohorts(con, trained, moment, model.level.after, model.level.label_delay)
+    return matrix.build(con, model.catalogue, _card(model))
+
+
+def _notes(found: Check, moment: int) -> tuple[str, ...]:
+    ahead = (moment - found.exported_at) / DAY_US
+    if found.exported_at < 0 or ahead < 1:
+        return ()
+    return (
+        f"The data ends {ahead:,.0f} days before the moment of scoring: what leads did since is not seen.",
+    )
 
 
 def _write_run(
@@ -203,13 +218,6 @@ def _write_run(
     write_parquet(judging.predictions_table(predictions), folder / "test_predictions.parquet")
     write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", folder / "scorecard.json")
     write_text(report.render(card), folder / "report.html")
-
-
-def _refuse_full(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(
-            f"--out {folder} is not an empty folder. Give a new one: a run overwrites nothing."
-        )
 
 
 def _microseconds(moment: datetime, config: Config) -> int:

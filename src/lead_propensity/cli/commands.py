@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from lead_propensity.cli.screen import console, print_check, print_run, progress
+from lead_propensity.cli.screen import console, print_check, print_run, print_scored, progress
 from lead_propensity.config import Config, load
 from lead_propensity.errors import ConfigError, LeadPropensityError
 from lead_propensity.files import require_table_name
@@ -117,7 +117,10 @@ def score(
     as_of: AsOf = None,
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", help="As exported: score all rows of this file instead."),
+        typer.Option(
+            "--input",
+            help="As exported: score all rows of this file, in the place of the declared (or raw) one.",
+        ),
     ] = None,
     overrides: Overrides = None,
     quiet: Quiet = False,
@@ -131,14 +134,8 @@ def score(
         raise ConfigError("--as-of: rows as exported have no history to go back in. Leave it out.")
     with progress(quiet) as report:
         scored = pipeline.score(settings, model, out, as_of, input_file is not None, report)
-    if quiet:
-        return
-    screen = console()
-    if len(scored.table) == 0:
-        screen.print(f"No open lead to score: {out} has no rows.", highlight=False)
-    else:
-        counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
-        screen.print(f"{len(scored.table):,} leads scored: {counts} -> {out}", highlight=False)
+    if not quiet:
+        print_scored(scored)
 
 
 @app.command(epilog="Example: `lead-propensity simulate --leads 2000 --seed 1 --out world`")
@@ -215,7 +212,11 @@ def _train(settings: Config, out: Path | None, quiet: bool) -> Any:
 
 
 def _with_input(settings: Config, input_file: Path | None) -> Config:
-    """As exported, with another file in the declared one's place; it needs no outcome."""
+    """As exported, with another file in the place of the declared one, or of the one that the query reads.
+
+    It needs no outcome and none of the excluded columns. Raises ConfigError where it is not clear which
+    file to replace.
+    """
     if input_file is None:
         return settings
     source = settings.data.exported
@@ -223,9 +224,15 @@ def _with_input(settings: Config, input_file: Path | None) -> Config:
         raise ConfigError(
             "--input is for rows as exported; an event history is scored with --as-of. Leave it out."
         )
-    source = source.model_copy(
-        update={"path": str(input_file.resolve()), "sql": None, "outcome": None}
-    )
-    return settings.model_copy(
-        update={"data": settings.data.model_copy(update={"exported": source})}
-    )
+    given, names = str(input_file.resolve()), list(settings.data.raw)
+    if source.path is None and len(names) != 1:
+        keys = " or ".join(f"--set data.raw.{name}={input_file}" for name in names)
+        raise ConfigError(
+            f"--input: data.exported.sql reads {len(names)} raw files, so it is not clear which one "
+            f"{input_file} replaces. In the place of --input give {keys or 'it a name in data.raw'}."
+        )
+    new = {"path": given} if source.path is not None else {}
+    raw = settings.data.raw if source.path is not None else {names[0]: given}
+    source = source.model_copy(update={**new, "outcome": None})
+    data = settings.data.model_copy(update={"exported": source, "raw": raw})
+    return settings.model_copy(update={"data": data})

@@ -16,7 +16,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from lead_propensity.data.tables import Check, words
+from lead_propensity.data.moments import words
+from lead_propensity.data.tables import Check
 from lead_propensity.progress import Progress as Callback
 from lead_propensity.progress import silent
 
@@ -78,9 +79,31 @@ def print_check(found: Check) -> None:
     for finding in found.quarantined:
         screen.print(f"set aside: {finding}", markup=False, highlight=False)
     if found.exported_at >= 0:
-        screen.print(f"The data ends at {words(found.exported_at)}.", highlight=False)
+        ends = f"The data ends at {words(found.exported_at)} ({found.ends_by})."
+        screen.print(ends, markup=False, highlight=False)
     if not found.problems and not found.unlearnable:
         screen.print("The data keeps its contract.", highlight=False)
+
+
+def print_scored(scored: Any) -> None:
+    """How many leads each band holds, what was set aside on the way there, and what to know of it."""
+    screen, n = console(), len(scored.table)
+    if n == 0:
+        screen.print(f"No open lead to score: {scored.out} has no rows.", highlight=False)
+    else:
+        counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
+        screen.print(f"{n:,} leads scored: {counts} -> {scored.out}", highlight=False)
+    for line in (*_set_aside(scored.found), *scored.notes):
+        screen.print(line, markup=False, highlight=False)
+
+
+def _set_aside(found: Check) -> Iterator[str]:
+    for count in found.counts:
+        if count.rows > count.kept:
+            findings = [one for one in found.quarantined if one.table == count.table]
+            reasons = ", ".join(f"{one.count:,} {one.reason}" for one in findings)
+            aside = f"{count.rows - count.kept:,} of {count.rows:,} rows"
+            yield f"set aside: {count.table} {aside} ({reasons})"
 
 
 def print_run(run: Any) -> None:
@@ -91,6 +114,8 @@ def print_run(run: Any) -> None:
     if card["verdict"]["overall"]:
         screen.print(card["verdict"]["overall"], markup=False, highlight=False)
     screen.print(card["verdict"]["calibration"], markup=False, highlight=False)
+    if card["verdict"]["capacity"]:
+        screen.print(card["verdict"]["capacity"], markup=False, highlight=False)
     screen.print(_models_table(card["comparison"]))
     screen.print(_bands_table(card["bands"]))
     for note in card["notes"]:

@@ -153,6 +153,21 @@ class SnapshotsConfig(Strict):
     horizon_days: Days = 90
     max_age_days: Days = 365
 
+    @field_validator("ages_days")
+    @classmethod
+    def _ascending(cls, days: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(days)))
+
+    @model_validator(mode="after")
+    def _young_enough(self) -> Self:
+        older = [days for days in self.ages_days if days > self.max_age_days]
+        if older:
+            raise ValueError(
+                f"ages_days {older} exceed max_age_days ({self.max_age_days}), so no lead is looked at then; "
+                "raise max_age_days, or leave them out"
+            )
+        return self
+
 
 class FeaturesConfig(Strict):
     """Which features are made."""

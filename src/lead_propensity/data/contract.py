@@ -39,20 +39,27 @@ def attribute_columns(raw: RawTable) -> dict[str, Column]:
     return {name: column for name, column in raw.columns.items() if name not in used}
 
 
+def waits_for_a_score(raw: RawTable) -> bool:
+    """Whether the rows came by `score --input`: they have no outcome yet."""
+    return isinstance(raw.declared, ExportedSource) and raw.declared.outcome is None
+
+
 def column_problems(raw: RawTable) -> Iterator[str]:
     """Columns that are declared or needed and not there, and names that cannot be used."""
     known = (*REQUIRED[raw.name], *OPTIONAL[raw.name])
     for ours in sorted(set(raw.declared.columns) - set(known)):
         yield f"data.{raw.name}.columns: {ours} is none of our column names{_near(ours, known)}"
-    for theirs in sorted(set(raw.declared.exclude) - set(raw.offered)):
+    # Rows that wait for a score need not have what the model may not see.
+    excluded = () if waits_for_a_score(raw) else raw.declared.exclude
+    for theirs in sorted(set(excluded) - set(raw.offered)):
         yield (
             f"data.{raw.name}.exclude: no column {theirs!r} in {raw.source}{_near(theirs, raw.offered)}"
         )
     for ours, theirs in _wanted(raw).items():
         if theirs not in raw.columns:
-            excluded = " (it is excluded)" if theirs in raw.offered else ""
+            hidden = " (it is excluded)" if theirs in raw.offered else ""
             yield (
-                f"{raw.name}.{ours}: no column {theirs!r} in {raw.source}{excluded}"
+                f"{raw.name}.{ours}: no column {theirs!r} in {raw.source}{hidden}"
                 f"{_near(theirs, raw.columns)} {_where_to_say(raw, ours)}"
             )
     if raw.name in ("leads", "exported"):

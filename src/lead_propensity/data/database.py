@@ -10,17 +10,31 @@ import duckdb
 
 from lead_propensity.config import EngineConfig
 from lead_propensity.data.engine import connect
+from lead_propensity.errors import DataError
 
-TABLES = ("attributes", "deals", "events", "exported", "lead_attributes", "leads")
+TABLES = (
+    *("attributes", "deals", "events", "exported", "lead_attributes", "leads"),
+    "unclear_leads",
+)
 
 
 @contextmanager
 def opened(engine: EngineConfig) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that lasts for the block; what it spilled to disk is removed with it."""
+    """A connection that lasts for the block; what it spilled to disk is removed with it.
+
+    Raises DataError where the block needs more memory than the engine may take.
+    """
     with tempfile.TemporaryDirectory(prefix="lead-propensity-") as spill:
         con = connect(engine, Path(spill))
+        limit = con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
         try:
             yield con
+        except duckdb.OutOfMemoryException as error:
+            raise DataError(
+                f"the SQL engine's memory of {limit} does not suffice: {error}\n"
+                "Raise engine.memory_limit, lower engine.threads (each takes its share), or make room "
+                f"in {tempfile.gettempdir()}, where work that does not fit is spilled."
+            ) from error
         finally:
             con.close()
 

@@ -1,6 +1,7 @@
 """The DuckDB connection: threads, memory limit, spilling, and locked down before user SQL runs."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -22,7 +23,8 @@ def connect(engine: EngineConfig, spill_folder: Path | None = None) -> duckdb.Du
         settings["temp_directory"] = str(spill_folder)
     con = duckdb.connect(":memory:", config=settings)
     con.execute("SET TimeZone = 'UTC'")
-    con.execute("SET enable_progress_bar = false")  # the caller's terminal is not ours to draw on
+    with suppress(duckdb.InvalidInputException):  # in notebooks without widgets there is none to stop
+        con.execute("SET enable_progress_bar = false")  # the caller's terminal is not ours to draw on
     return con
 
 

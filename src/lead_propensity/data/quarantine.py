@@ -14,6 +14,7 @@ from lead_propensity.data.contract import (
     their_column,
 )
 from lead_propensity.data.engine import identifier, literal
+from lead_propensity.data.moments import KNOWN_AT
 from lead_propensity.data.sources import RawTable
 
 
@@ -130,13 +131,6 @@ def _unreadable(raw: RawTable) -> list[Rule]:
     return rules
 
 
-KNOWN_AT = {
-    "leads": "created_at",
-    "attributes": "known_at",
-    "events": "coalesce(known_at, occurred_at)",
-    "deals": "greatest(closed_at, known_at)",
-}
-"""SQL over a staged row: when it was known. A deal is not known before it is closed."""
 TIME_OF = {
     "leads": "created_at",
     "attributes": "known_at",
@@ -145,40 +139,73 @@ TIME_OF = {
 }
 
 
-def keep(con: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
-    """Create the clean tables and `quarantine_<table>` (`reason`, then the row as it came)."""
-    kept = f"judged_{raw.name} AS j WHERE j.reason IS NULL"
+def keep(con: duckdb.DuckDBPyConnection, raw: RawTable, exported_at: int) -> None:
+    """Create the clean tables and `quarantine_<table>` (`reason`, then the row as it came).
+
+    With the deals comes `unclear_leads`, see `_keep_unclear`.
+    """
+    kept = f"FROM judged_{raw.name} AS j WHERE j.reason IS NULL"
+    con.execute(f"CREATE TABLE {raw.name} AS SELECT {_clean_columns(raw)} {kept}")
     if raw.name == "leads":
-        con.execute(
-            f"CREATE TABLE leads AS SELECT lead_id, created_at, coalesce(group_id, lead_id) AS group_id FROM {kept}"
-        )
         _keep_attributes(con, raw, "j.lead_id")
-    elif raw.name == "attributes":
-        con.execute(
-            f"CREATE TABLE attributes AS SELECT lead_id, attribute, value, known_at FROM {kept}"
-        )
-    elif raw.name == "events":
-        con.execute(f"""
-            CREATE TABLE events AS
-            SELECT lead_id, occurred_at, event_type, channel, topic, value,
-                   {KNOWN_AT["events"]} AS known_at FROM {kept}""")
-    elif isinstance(raw.declared, DealsSource):
-        won = ", ".join(literal(word) for word in raw.declared.won)
-        con.execute(f"""
-            CREATE TABLE deals AS
-            SELECT lead_id, closed_at, outcome IN ({won}) AS won, amount,
-                   {KNOWN_AT["deals"]} AS known_at FROM {kept}""")
-    else:
-        lead = "coalesce(j.lead_id, CAST(j.row + 1 AS VARCHAR))"
-        con.execute(f"""
-            CREATE TABLE exported AS
-            SELECT {lead} AS lead_id, coalesce(group_id, {lead}) AS group_id, won, order_value, as_of FROM {kept}""")
-        _keep_attributes(con, raw, lead)
+    elif raw.name == "exported":
+        _keep_attributes(con, raw, _PLACE)
+    elif raw.name == "deals":
+        _keep_unclear(con, exported_at)
     theirs = "".join(f", r.{c.sql} AS {identifier(name)}" for name, c in raw.columns.items())
     con.execute(f"""
         CREATE TABLE quarantine_{raw.name} AS
         SELECT j.reason{theirs} FROM {raw.sql_name} AS r JOIN judged_{raw.name} AS j ON j.row = r.rowid
         WHERE j.reason IS NOT NULL""")
+
+
+_PLACE = "coalesce(j.lead_id, CAST(j.row + 1 AS VARCHAR))"
+"""As exported: the lead's id, or the row's place where the table has none."""
+
+
+def _clean_columns(raw: RawTable) -> str:
+    """SQL: the columns of a clean table, from its judged rows j."""
+    if isinstance(raw.declared, ExportedSource):
+        group = _group(raw, _PLACE)
+        return f"{_PLACE} AS lead_id, {group} AS group_id, won, order_value, as_of"
+    if isinstance(raw.declared, DealsSource):
+        won = ", ".join(literal(word) for word in raw.declared.won)
+        known = KNOWN_AT["deals"]
+        return f"lead_id, closed_at, outcome IN ({won}) AS won, amount, {known} AS known_at"
+    return {
+        "leads": f"lead_id, created_at, {_group(raw, 'lead_id')} AS group_id",
+        "attributes": "lead_id, attribute, value, known_at",
+        "events": "lead_id, occurred_at, event_type, channel, topic, value, "
+        f"{KNOWN_AT['events']} AS known_at",
+    }[raw.name]
+
+
+def _group(raw: RawTable, lead: str) -> str:
+    """SQL: the group of a lead; without a group it is one of its own, whatever the groups are called.
+
+    Where the table has no groups, a lead's group is called like the lead.
+    """
+    if their_column(raw, "group_id") is None:
+        return lead
+    # A group that looks like one of ours is renamed, so that no lead falls into it.
+    theirs = "CASE WHEN regexp_matches(group_id, '^(lead|group):') THEN 'group:' || group_id ELSE group_id END"
+    return f"coalesce({theirs}, 'lead:' || {lead})"
+
+
+CLEAR = ("row after the export", "exact duplicate", "second deal")
+"""Reasons to set a deal aside that leave no doubt how its lead stands."""
+
+
+def _keep_unclear(con: duckdb.DuckDBPyConnection, exported_at: int) -> None:
+    """Create `unclear_leads(lead_id)`: whose deal was set aside, so that they seem open and may not be.
+
+    A deal that was known after the export leaves its lead open, whatever else is wrong with it.
+    """
+    clear = ", ".join(literal(reason) for reason in CLEAR)
+    con.execute(f"""
+        CREATE TABLE unclear_leads AS
+        SELECT DISTINCT lead_id FROM judged_deals SEMI JOIN leads USING (lead_id) ANTI JOIN deals USING (lead_id)
+        WHERE reason NOT IN ({clear}) AND coalesce({KNOWN_AT["deals"]} <= {exported_at}, true)""")
 
 
 def _keep_attributes(con: duckdb.DuckDBPyConnection, raw: RawTable, lead: str) -> None:

@@ -58,6 +58,23 @@ def load(con: duckdb.DuckDBPyConnection, config: Config) -> list[RawTable]:
     _all_exist(paths)
     readers = {name: _reader(path, data.null_values) for name, path in paths.items()}
     lock_down(con, paths.values())
+    _create_views(con, declared, paths, readers)
+    raws = []
+    for name, table in declared.items():
+        source = str(paths.get(_view(name), f"data.{name}.sql"))
+        raws.append(_materialise(con, name, table, source, data.null_values))
+    for name in {*readers, *map(_view, declared)}:
+        con.execute(f"DROP VIEW {identifier(name)}")
+    return raws
+
+
+def _create_views(
+    con: duckdb.DuckDBPyConnection,
+    declared: dict[str, TableSource],
+    paths: dict[str, Path],
+    readers: dict[str, str],
+) -> None:
+    """One view a file, then one a query over them."""
     for name, reader in readers.items():
         # Temporary, so that a raw file may be called `leads`, as our own table will be.
         view = f"CREATE TEMP VIEW {identifier(name)} AS SELECT * FROM {reader}"
@@ -67,15 +84,6 @@ def load(con: duckdb.DuckDBPyConnection, config: Config) -> list[RawTable]:
             _require_one_select(con, name, table.sql)
             view = f"CREATE TEMP VIEW {identifier(_view(name))} AS {table.sql}"
             _run(con, view, f"data.{name}.sql")
-    raws = [
-        _materialise(
-            con, name, table, str(paths.get(_view(name), f"data.{name}.sql")), data.null_values
-        )
-        for name, table in declared.items()
-    ]
-    for name in {*readers, *map(_view, declared)}:
-        con.execute(f"DROP VIEW {identifier(name)}")
-    return raws
 
 
 def _view(table: str) -> str:
@@ -186,6 +194,8 @@ def _run(con: duckdb.DuckDBPyConnection, statement: str, source: str) -> None:
         raise ConfigError(
             f"{source}: a query may read the files under data.raw only: {error}"
         ) from error
+    except duckdb.OutOfMemoryException:
+        raise  # no fault of the file: see database.opened
     except duckdb.Error as error:
         message = str(error).split("\nPossible")[0].strip()
         raise DataError(

@@ -6,9 +6,7 @@ Times become int64 microseconds UTC, texts stay texts. A row that breaks the con
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import duckdb
 
@@ -16,7 +14,8 @@ from lead_propensity.config import Config, DataConfig, DealsSource, ExportedSour
 from lead_propensity.data import sources
 from lead_propensity.data.contract import attribute_columns, column_problems, name_problems
 from lead_propensity.data.engine import count_rows
-from lead_propensity.data.quarantine import KNOWN_AT, Finding, findings_of, judge, keep
+from lead_propensity.data.moments import ending
+from lead_propensity.data.quarantine import Finding, findings_of, judge, keep
 from lead_propensity.data.sources import RawTable
 from lead_propensity.data.staging import stage
 from lead_propensity.errors import DataError
@@ -42,6 +41,8 @@ class Check:
     """What stops the run; empty when the tables can be used."""
     exported_at: int
     """int64 microseconds UTC; -1 as exported."""
+    ends_by: str = ""
+    """Why the data ends then, in words: what was declared, or whose time is the latest."""
     unlearnable: tuple[str, ...] = ()
     """What stops learning only: without a won or a lost deal, leads can still be scored."""
 
@@ -57,32 +58,37 @@ def check(con: duckdb.DuckDBPyConnection, config: Config) -> Check:
     """Load the declared tables and hold them to their contracts.
 
     Leaves `leads(lead_id, created_at, group_id)`, `lead_attributes(lead_id, ...)`, `attributes`, `events`,
-    `deals`, or `exported(lead_id, won, order_value, as_of)` in the database, and `quarantine_<table>`
-    for each. Nothing is raised for bad rows: see `Check.problems`.
+    `deals` and `unclear_leads(lead_id)` (whose deal was set aside, so that nobody knows how they ended),
+    or `exported(lead_id, group_id, won, order_value, as_of)` in the database, and `quarantine_<table>`
+    for each. A lead without a group is one of its own: `lead:<lead_id>`, or, where no group column is
+    declared, its `lead_id`. Nothing is raised for bad rows: see `Check.problems`.
     """
     raws = sources.load(con, config)
     found = {raw.name: _table_problems(con, raw, config.data) for raw in raws}
-    problems = [problem for raw in raws for problem in found[raw.name]]
+    problems = [*_of_config(config), *(problem for raw in raws for problem in found[raw.name])]
     # Without usable leads every other row would be an orphan: nothing is learned by judging it.
     usable = [] if found.get("leads") else [raw for raw in raws if not found[raw.name]]
-    exported_at = _exported_at(con, config.data, usable)
+    end = ending(con, config.data, [raw.name for raw in usable])
+    problems += [end.problem] if end.problem else []
     findings: list[Finding] = []
     for raw in usable:
-        judge(con, raw, config.data, exported_at)
+        judge(con, raw, config.data, end.at)
         findings += findings_of(con, raw)
-        keep(con, raw)
-    counts = [
-        TableCount(raw.name, raw.source, count_rows(con, raw.sql_name), count_rows(con, raw.name))
-        for raw in usable
-    ]
+        keep(con, raw, end.at)
+    counts = [_count(con, raw) for raw in usable]
     problems += _stops(counts, findings, config.data)
     problems += _version_names(con, usable)
     unlearnable = [text for raw in usable for text in _one_class(con, raw)]
-    for raw in raws:
-        con.execute(f"DROP TABLE IF EXISTS staged_{raw.name}")
-        con.execute(f"DROP TABLE IF EXISTS judged_{raw.name}; DROP TABLE {raw.sql_name}")
-    _empty_tables_where_none_declared(con, raws)
-    return Check(tuple(counts), tuple(findings), tuple(problems), exported_at, tuple(unlearnable))
+    _tidy(con, raws)
+    return Check(
+        tuple(counts), tuple(findings), tuple(problems), end.at, end.why, tuple(unlearnable)
+    )
+
+
+def _count(con: duckdb.DuckDBPyConnection, raw: RawTable) -> TableCount:
+    return TableCount(
+        raw.name, raw.source, count_rows(con, raw.sql_name), count_rows(con, raw.name)
+    )
 
 
 def _table_problems(con: duckdb.DuckDBPyConnection, raw: RawTable, data: DataConfig) -> list[str]:
@@ -96,32 +102,26 @@ def write_quarantine(con: duckdb.DuckDBPyConnection, check: Check, folder: Path)
         write_parquet(rows, folder / f"{table}.parquet")
 
 
-def _exported_at(con: duckdb.DuckDBPyConnection, data: DataConfig, raws: Sequence[RawTable]) -> int:
-    """The declared export time, else the latest time at which any row was known."""
-    if data.exported is not None:
-        return -1
-    if data.exported_at is not None:
-        zone = ZoneInfo(data.timezone) if data.timezone else UTC
-        given = data.exported_at
-        aware = given if given.tzinfo is not None else given.replace(tzinfo=zone)
-        return (aware - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-    latest = [
-        con.execute(f"SELECT max({KNOWN_AT[raw.name]}) FROM staged_{raw.name}").fetchall()[0][0]
-        for raw in raws
-    ]
-    return max((time for time in latest if time is not None), default=-1)
+def _of_config(config: Config) -> list[str]:
+    """What does not fit the shape of the data."""
+    if config.data.exported is None or config.bands.hot_per_week is None:
+        return []
+    return ["bands.hot_per_week: as exported there are no weeks; give bands.hot_share instead."]
 
 
-def _empty_tables_where_none_declared(
-    con: duckdb.DuckDBPyConnection, raws: Sequence[RawTable]
-) -> None:
+def _tidy(con: duckdb.DuckDBPyConnection, raws: Sequence[RawTable]) -> None:
+    """Drop what only the check needs, and add empty tables where none are declared."""
+    for raw in raws:
+        con.execute(f"DROP TABLE IF EXISTS staged_{raw.name}")
+        con.execute(f"DROP TABLE IF EXISTS judged_{raw.name}; DROP TABLE {raw.sql_name}")
     shapes = {
         "attributes": "lead_id VARCHAR, attribute VARCHAR, value VARCHAR, known_at BIGINT",
         "events": "lead_id VARCHAR, occurred_at BIGINT, event_type VARCHAR, channel VARCHAR, topic VARCHAR, "
         "value DOUBLE, known_at BIGINT",
+        "unclear_leads": "lead_id VARCHAR",
     }
     for name in set(shapes) - {raw.name for raw in raws}:
-        con.execute(f"CREATE TABLE {name} ({shapes[name]})")
+        con.execute(f"CREATE TABLE IF NOT EXISTS {name} ({shapes[name]})")
 
 
 def _stops(
@@ -157,25 +157,23 @@ def _version_names(con: duckdb.DuckDBPyConnection, raws: Sequence[RawTable]) -> 
 
 
 def _one_class(con: duckdb.DuckDBPyConnection, raw: RawTable) -> list[str]:
+    """Why nothing could be learned. In a history the leads without a deal are the ones not won."""
     if not isinstance(raw.declared, DealsSource | ExportedSource):
         return []
     won, lost = con.execute(
         f"SELECT count(*) FILTER (won::BOOLEAN), count(*) FILTER (NOT won::BOOLEAN) FROM {raw.name}"
     ).fetchall()[0]
+    exported = isinstance(raw.declared, ExportedSource)
     theirs = raw.declared.outcome if isinstance(raw.declared, ExportedSource) else "outcome"
-    if (won and lost) or theirs is None:
+    if theirs is None or (won and (lost or not exported)):
         return []
+    needed = "both" if exported else "at least one that was won"
     column = raw.columns[raw.declared.columns.get(theirs, theirs)].sql
     values = con.execute(
         f"SELECT CAST({column} AS VARCHAR), count(*) FROM {raw.sql_name} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
     ).fetchall()
     seen = ", ".join(f"{value!r} ({count} rows)" for value, count in values)
     return [
-        f"{raw.name}.outcome: {won} won and {lost} lost; a model needs both. {raw.source} holds {seen}; "
+        f"{raw.name}.outcome: {won} won and {lost} lost; a model needs {needed}. {raw.source} holds {seen}; "
         f"data.{raw.name}.won is {list(raw.declared.won)}."
     ]
-
-
-def words(moment: int) -> str:
-    """A time in microseconds as ISO text, for people."""
-    return datetime.fromtimestamp(moment / 1_000_000, tz=UTC).isoformat(timespec="seconds")

@@ -3,7 +3,8 @@
 A resample draws groups (companies, households, else leads) with replacement; a snapshot then weighs
 as often as its group was drawn. All contenders see the same resamples, so the interval of a
 difference is paired. The cluster bootstrap is that of Field and Welsh, "Bootstrapping clustered
-data" (2007); intervals are percentiles, conditional on the period.
+data" (2007); intervals are percentiles, conditional on the period. Sums over groups are `einsum`
+and not `@`: BLAS adds in another order on another number of threads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +94,8 @@ def ratio(
     """sum(above) / sum(below) with its cluster bootstrap interval; a bound may be infinite."""
     group = group_codes(group_id)
     sums = np.column_stack([_by_group(above, group), _by_group(below, group)])
-    columns = [counts.T @ sums for counts in _draws(len(sums), seed, resamples, cells=len(sums))]
+    draws = _draws(len(sums), seed, resamples, cells=len(sums))
+    columns = [_weighted(sums, counts).T for counts in draws]
     totals = np.concatenate([sums.sum(axis=0)[None], *columns])
     with np.errstate(divide="ignore", invalid="ignore"):
         return _interval(totals[:, 0] / totals[:, 1])
@@ -147,7 +149,7 @@ class _Measure:
             self.ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
-        n, wins, volume, loss, square, calls, found = self.sums.T @ counts
+        n, wins, volume, loss, square, calls, found = _weighted(self.sums, counts)
         with np.errstate(divide="ignore", invalid="ignore"):
             figures = {"log_loss": loss / n, "brier": square / n}
             if not self.ranks:
@@ -196,6 +198,12 @@ def _found(seen: Floats, seen_won: Floats, volume: Floats) -> Floats:
 
 def _by_group(values: Floats, group: npt.NDArray[np.intp]) -> Floats:
     return np.bincount(group, weights=values).astype(np.float64)
+
+
+def _weighted(sums: Floats, counts: Floats) -> Floats:
+    """(figures, weightings) from (groups, figures) and (groups, weightings)."""
+    total: Floats = np.einsum("gf,gw->fw", sums, counts)
+    return total
 
 
 def _difference(a: Mapping[str, Floats], b: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -1,6 +1,6 @@
-"""Single figures on (score, won): how well leads are ordered, and whether probabilities are true.
+"""What the figures are made of: the order of the leads, each one's loss, bins of like probability.
 
-Arrays have one entry a snapshot; `won` is 1 or 0. A figure that the data cannot give is NaN.
+Arrays have one entry a snapshot; `won` is 1 or 0. The figures themselves are in `compare.py`.
 """
 
 from dataclasses import dataclass
@@ -8,67 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn import metrics as sk
+from scipy.special import logit
 
-from lead_propensity.model.intervals import clustered_rate
+from lead_propensity.model.intervals import clustered_rate, row_loss
 
 Floats = npt.NDArray[np.float64]
 EPSILON = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 before a logarithm, as scikit-learn does."""
-
-
-def auc(score: npt.ArrayLike, won: npt.ArrayLike) -> float:
-    """Chance that a won lead is scored above a lost one, ties half; NaN with one class only."""
-    y = _floats(won)
-    return float(sk.roc_auc_score(y, _floats(score))) if _both_classes(y) else np.nan
-
-
-def average_precision(score: npt.ArrayLike, won: npt.ArrayLike) -> float:
-    """Precision averaged over the won leads, best score first; NaN with no won lead."""
-    y = _floats(won)
-    return float(sk.average_precision_score(y, _floats(score))) if y.sum() > 0 else np.nan
-
-
-def log_loss(probability: npt.ArrayLike, won: npt.ArrayLike) -> float:
-    """Mean surprise in nats; lower is better."""
-    y = _floats(won)
-    return float(sk.log_loss(y, _floats(probability), labels=[0, 1])) if len(y) else np.nan
-
-
-def brier(probability: npt.ArrayLike, won: npt.ArrayLike) -> float:
-    """Mean squared distance between probability and outcome; lower is better."""
-    y = _floats(won)
-    return float(np.mean((_floats(probability) - y) ** 2)) if len(y) else np.nan
-
-
-def capture(
-    score: npt.ArrayLike, won: npt.ArrayLike, share: float, tie: npt.ArrayLike | None = None
-) -> float:
-    """Fraction of all wins found in the top `share` of leads; equal scores by `tie`, ascending.
-
-    >>> capture([.9, .2, .1, .4], [1, 0, 0, 1], share=.5)
-    1.0
-    """
-    y = _floats(won)
-    found = y[top(score, round(share * len(y)), tie)].sum()
-    return float(found / y.sum()) if y.sum() > 0 else np.nan
-
-
-def conversion(
-    score: npt.ArrayLike, won: npt.ArrayLike, count: int, tie: npt.ArrayLike | None = None
-) -> float:
-    """Share of wins among the top `count` leads; NaN where that is nobody.
-
-    >>> conversion([.9, .2, .1, .4], [1, 0, 0, 0], count=2)
-    0.5
-    """
-    called = _floats(won)[top(score, count, tie)]
-    return float(called.mean()) if len(called) else np.nan
-
-
-def top(score: npt.ArrayLike, count: int, tie: npt.ArrayLike | None = None) -> npt.NDArray[np.intp]:
-    """Positions of the `count` best scores, best first."""
-    return best_first(score, tie)[:count]
 
 
 def best_first(score: npt.ArrayLike, tie: npt.ArrayLike | None = None) -> npt.NDArray[np.intp]:
@@ -86,17 +32,9 @@ def tie_break(lead_id: pd.Series, order: pd.Series) -> npt.NDArray[np.int64]:
     return place
 
 
-def expected_to_observed(probability: npt.ArrayLike, won: npt.ArrayLike) -> float:
-    """Deals expected over deals that came: 1.3 = 30% more were expected; NaN where none came."""
-    observed = _floats(won).sum()
-    return float(_floats(probability).sum() / observed) if observed > 0 else np.nan
-
-
 def losses(probability: Floats, won: Floats) -> Floats:
     """The log loss of each snapshot."""
-    p = np.clip(probability, EPSILON, 1 - EPSILON)
-    loss: Floats = -np.where(won == 1, np.log(p), np.log1p(-p))
-    return loss
+    return row_loss(logit(np.clip(probability, EPSILON, 1 - EPSILON)), won)
 
 
 @dataclass(frozen=True)
@@ -135,7 +73,3 @@ def _bin(p: Floats, y: Floats, cluster: npt.NDArray[np.generic]) -> ReliabilityB
 
 def _floats(values: npt.ArrayLike) -> Floats:
     return np.asarray(values, np.float64)
-
-
-def _both_classes(won: Floats) -> bool:
-    return bool(0 < won.sum() < len(won))

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lead_propensity.model.bands import BANDS
 from lead_propensity.model.intervals import clustered_rate
 
-BANDS = ("hot", "warm", "cold")
 FIT_GRADES = ("A", "B", "C", "D")
 INTEREST_GRADES = ("1", "2", "3", "4")
 
@@ -36,11 +36,14 @@ def outcome(frame: pd.DataFrame) -> dict[str, Any]:
 def band_table(frame: pd.DataFrame, promised: Mapping[str, float | None]) -> list[dict[str, Any]]:
     """One row a band, hot first; `promised` gives lower bounds by band, {} for no promise."""
     rows = []
-    for band in BANDS:
+    for band in reversed(BANDS):
         row = {"band": band, **outcome(frame[frame["band"] == band])}
         row["share"] = row["n"] / len(frame) if len(frame) else None
         row["promised_lower"] = promised.get(band)
-        rows.append({**row, "promise": promise(row["promised_lower"], row["upper"])})
+        row["promise"] = promise(row["promised_lower"], row["upper"])
+        row["promise_words"] = promise_words(row)
+        row["expected_outside"] = _expected_outside(row)
+        rows.append(row)
     return rows
 
 
@@ -52,6 +55,26 @@ def promise(promised_lower: float | None, upper: float | None) -> str:
     if promised_lower is None or upper is None:
         return "none"
     return "kept" if upper >= promised_lower else "broken"
+
+
+def promise_words(row: Mapping[str, Any]) -> str:
+    """The promise as the report puts it: a rate below what was promised is at best not contradicted.
+
+    >>> row = {"promised_lower": 0.2, "observed": 0.1, "upper": 0.4, "labelled": 12}
+    >>> promise_words(row)
+    'not contradicted (n=12)'
+    """
+    judged = promise(row["promised_lower"], row["upper"])
+    if judged == "kept" and row["observed"] < row["promised_lower"]:
+        return f"not contradicted (n={row['labelled']:,})"
+    return judged
+
+
+def _expected_outside(row: Mapping[str, Any]) -> bool | None:
+    """Whether the expected rate lies outside the interval of what came; None without outcomes."""
+    if row["observed"] is None:
+        return None
+    return not row["lower"] <= row["expected"] <= row["upper"]
 
 
 def weekly(stock: pd.DataFrame, plan: int | None) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from lead_propensity.evaluation.verdict import verdict
 LABELS = {
     "model": "Model",
     "rules": "Rules of today",
-    "rules_reweighted": "The best these rules could do",
+    "rules_reweighted": "These rules, re-weighted",
     "logistic": "Logistic model alone",
     "constant": "Base rate for everyone",
 }
@@ -27,6 +27,7 @@ BLOCKS = 6
 NO_RULES: dict[str, Any] = {"name": None, "warm_from": None, "hot_from": None, "lines": []}
 PASSED_ON = (
     *("name", "created", "model_id", "horizon_days", "shape", "exported_at", "test_weeks"),
+    "base_rate_calibrate",
     *("parts", "data", "dropped_snapshots", "notes", "choices", "catalogue"),
 )
 
@@ -42,6 +43,7 @@ def scorecard(
     `predictions` and `context` are what training leaves. Raises DataError where the test part holds
     no snapshot with a known outcome.
     """
+    context = _plain(context)  # as it is written: from the files the same figures come out again
     test, stock = _populations(_tidy(predictions), context["shape"] == "as exported")
     rules = context.get("rules") or NO_RULES
     card: dict[str, Any] = {key: context.get(key) for key in PASSED_ON}
@@ -86,7 +88,7 @@ def _tidy(predictions: pd.DataFrame) -> pd.DataFrame:
 def _comparison(
     test: pd.DataFrame, context: Mapping[str, Any], has_rules: bool, seed: int, resamples: int
 ) -> dict[str, Any]:
-    contenders = _contenders(test, float(context["base_rate_fit"]), has_rules)
+    contenders = _contenders(test, float(context["base_rate_calibrate"]), has_rules)
     source, hot = _volume(test, has_rules)
     field = Field(
         test["won"].to_numpy(np.float64),

@@ -5,21 +5,24 @@ from typing import Any
 
 Figure = Mapping[str, float | None]
 MODEL, RULES, NEITHER, UNKNOWN = "model", "rules", "none", "unknown"
+PLAN_TOLERANCE = 0.2
+"""A weekly number of newly hot leads further from the plan than this share is told."""
 
 
 def verdict(card: Mapping[str, Any]) -> dict[str, Any]:
     """`winner` (model, rules, none, unknown, no_rules), its `sentence`, and what follows from it.
 
-    `card` is a scorecard with `headline`, `comparison`, `bands` and `rules`.
+    `card` is a scorecard with `headline`, `comparison`, `bands`, `weekly` and `rules`.
     """
     opening = _against_rules(card) if card["rules"]["lines"] else _without_rules(card)
     return {
         **opening,
         "overall": _overall(card),
-        "best_rules": _best_rules(card),
+        "best_rules": best_rules(card),
         "knowledge": _knowledge(card),
         "calibration": _calibration(card["headline"]["expected_to_observed"]),
         "hot": _hot(card["bands"]),
+        "capacity": capacity(card),
         "scope": "Every figure and interval is conditional on this test period.",
     }
 
@@ -79,22 +82,25 @@ def _sentence(
     opening = {
         MODEL: "The model is better than the rules",
         RULES: "The rules are better than the model",
-        NEITHER: "No significant difference between the model and the rules",
+        NEITHER: "Neither the model nor the rules is shown to be better",
     }[who]
     return f"{opening}: {place}, {found} ({span})."
 
 
-def _best_rules(card: Mapping[str, Any]) -> str | None:
-    gaps = card["comparison"]["differences"].get("rules_reweighted")
+def best_rules(card: Mapping[str, Any]) -> str | None:
+    """The model against the same rules with weights learned from the fit part; None without rules."""
+    differences = card["comparison"]["differences"]
+    gaps = differences.get("rules_reweighted")
     if gaps is None:
         return None
     measure = "capture" if card["comparison"]["volume"]["n"] else "auc"
     gap, who = gaps[measure], winner(gaps[measure])
+    also = "also " if winner(differences["rules"][measure]) == MODEL else ""
     opening = {
-        MODEL: "The model also beats the best that these rules could do",
-        RULES: "With better points these same rules would beat the model",
-        NEITHER: "With better points these same rules would do about as well as the model",
-        UNKNOWN: "Not enough evidence to say what these rules could do with better points",
+        MODEL: f"The model {also}beats these rules re-weighted",
+        RULES: "These rules, re-weighted, beat the model",
+        NEITHER: "These rules, re-weighted, are not shown to be worse than the model",
+        UNKNOWN: "Not enough evidence to compare the model with these rules re-weighted",
     }[who]
     if who == UNKNOWN:
         return f"{opening}."
@@ -166,7 +172,7 @@ def _calibration(ratio: Figure) -> str:
         return f"The percentages were too high in this period: {span}."
     if upper is not None and upper < 1:
         return f"The percentages were too low in this period: {span}."
-    return f"The percentages agree with what came, within the interval: {span}."
+    return f"The percentages are not shown to be too high or too low: {span}."
 
 
 def _bounds(lower: float | None, upper: float | None) -> str:
@@ -185,13 +191,30 @@ def _hot(bands: Mapping[str, Any]) -> str:
     hot = next(row for row in bands["stock"] if row["band"] == "hot")
     if hot["observed"] is None:
         return "No lead of the test part with a known outcome was called hot."
-    rate = f"{_percent({'value': hot['observed']})} of the hot became deals"
+    rate = f"{100 * hot['observed']:.1f}% of the hot became deals"
     span = f"(95% interval {100 * hot['lower']:.1f}% to {100 * hot['upper']:.1f}%)"
+    missed = f"; expected: {100 * hot['expected']:.1f}%, outside the interval"
+    expected = missed if hot["expected_outside"] else ""
     if hot["promise"] == "none":
-        return f"{rate} {span}; nothing was promised."
-    return (
-        f"{rate} {span}; promised: at least {100 * hot['promised_lower']:.1f}%, {hot['promise']}."
-    )
+        return f"{rate} {span}{expected}; nothing was promised."
+    promised = f"promised: at least {100 * hot['promised_lower']:.1f}%, {hot['promise_words']}"
+    return f"{rate} {span}{expected}; {promised}."
+
+
+def capacity(card: Mapping[str, Any]) -> str | None:
+    """Said where newly hot leads miss the weekly plan by more than a fifth; None otherwise.
+
+    None too where nothing was planned, or nobody is hot for another reason than the plan.
+    """
+    weekly = card["weekly"]
+    if weekly is None or not weekly["plan"] or card["bands"]["hot_refused"]:
+        return None
+    plan, found = weekly["plan"], weekly["per_week"]
+    miss = found / plan - 1
+    if abs(miss) <= PLAN_TOLERANCE:
+        return None
+    off = f"{100 * abs(miss):.1f}% {'more' if miss > 0 else 'fewer'}"
+    return f"{found:,.1f} leads a week turned newly hot where {plan:,} were planned: {off}."
 
 
 def _percent(figure: Figure) -> str:

@@ -5,6 +5,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+VERSION = 1
+"""Of the code that turns a definition into features. Raise it whenever the same definition gives other
+values or columns: models trained before are then refused instead of fed with what they never saw."""
+
 Kind = Literal["implicit", "explicit"]
 ColumnType = Literal["number", "category"]
 Direction = Literal["up", "down", "free", "not_in_interest"]

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import duckdb
 
 from lead_propensity.config import Config
-from lead_propensity.features import matrix, points, snapshots
+from lead_propensity.errors import DataError
+from lead_propensity.features import exported, matrix, names, points, snapshots, vocabulary
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import NO_RULES, Scorecard
-from lead_propensity.features.snapshots import TimeLine
+from lead_propensity.features.timeline import TimeLine
+from lead_propensity.features.windows import DAY_US
 from lead_propensity.progress import Progress
 
 
@@ -26,21 +28,27 @@ class Plan:
 
 
 def plan(con: duckdb.DuckDBPyConnection, config: Config, exported_at: int) -> Plan:
-    """Lay out the training snapshots and learn the vocabulary of the fit part."""
+    """Lay out the training snapshots and learn the vocabulary of the fit part.
+
+    Raises ConfigError for names that the data do not have, DataError where a part stays empty.
+    """
     card = points.load(config.resolve(config.rules)) if config.rules else NO_RULES
     if config.data.exported is not None:
-        line = snapshots.make_exported(con, config)
-        dropped = snapshots.dropped_as_exported(con)
+        line = exported.make_training(con, config)
+        dropped = exported.dropped(con)
     else:
         line = snapshots.make_training(con, config, exported_at)
-        dropped = snapshots.dropped(con)
+        dropped = snapshots.dropped(con, line.label_delay - config.snapshots.horizon_days * DAY_US)
     learned = matrix.learn(con, config, line.fit_until)
+    definition = learned.catalogue.definition
+    named = points.attributes(card, definition["declared_criteria"])
+    names.require_rules(named, definition["origins"])
     notes = (*learned.notes, *_never_seen(con, card))
     return Plan(learned.catalogue, card, line, dropped, notes)
 
 
 def _never_seen(con: duckdb.DuckDBPyConnection, card: Scorecard) -> list[str]:
-    found = {row[0] for row in con.execute("SELECT DISTINCT event_type FROM events").fetchall()}
+    found = vocabulary.event_types(con)
     return [
         f"the rules count {name}, which no event is: a typing error?"
         for name in points.event_types(card)
@@ -61,6 +69,29 @@ def open_leads(
     as_of: int,
     progress: Progress,
 ) -> Dataset:
-    """The matrix of the leads open at `as_of`, part `scoring`."""
+    """The matrix of the leads open at `as_of`, part `scoring`.
+
+    Raises DataError where the config declares fewer tables than the catalogue was learned from.
+    """
+    require_tables(config, catalogue)
     snapshots.make_open(con, config.snapshots, as_of)
     return matrix.build(con, catalogue, card, progress)
+
+
+def require_tables(config: Config, catalogue: Catalogue) -> None:
+    """Raises DataError where a table that the features are made of is not declared.
+
+    Undeclared it would be an empty one: every lead would look silent, or without a single attribute.
+    """
+    definition = catalogue.definition
+    used = {definition["origins"][row["name"]] for row in definition["attributes"]}
+    needed = {
+        "attributes": used & {"versions", "both"},
+        "events": definition["event_types"] or definition["other_event_types"],
+    }
+    missing = [f"data.{name}" for name in needed if needed[name] and not getattr(config.data, name)]
+    if missing:
+        raise DataError(
+            f"the model looks at {' and '.join(missing)}, which the config does not declare. "
+            "Declare them as at training, or train a model without them."
+        )

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 
 from lead_propensity.config import CRITERIA, Config
-from lead_propensity.errors import ConfigError
-from lead_propensity.features import behaviour, points, profile
+from lead_propensity.errors import ConfigError, DataError, ModelError
+from lead_propensity.features import behaviour, names, points, profile, versions, vocabulary
 from lead_propensity.features.behaviour import ALL_TIME, Aggregate
-from lead_propensity.features.catalogue import Catalogue, Feature
+from lead_propensity.features.catalogue import VERSION, Catalogue, Feature
 from lead_propensity.features.points import Scorecard
 from lead_propensity.progress import Progress, silent
 
@@ -74,25 +74,33 @@ class Learned:
 
 
 def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> Learned:
-    """The catalogue of this dataset, from the config and from rows known before `fit_until`."""
+    """The catalogue of this dataset, from the config and from rows known before `fit_until`.
+
+    Raises ConfigError for names that are nowhere in the data, whenever known.
+    """
+    origins, features = versions.origins(con), config.features
+    names.require_config(config, vocabulary.event_types(con), origins)
     exported = config.data.exported is not None
-    definition: dict[str, Any] = {"shape": "exported" if exported else "history"}
-    if not exported:
-        definition |= behaviour.learn(con, config.features, fit_until)
-    else:
-        definition |= behaviour.NOTHING
-    learned = profile.learn(con, config, fit_until)
-    names = [attribute.name for attribute in learned.attributes]
-    declared: dict[str, str] = {c: config.features.criteria.get(c, c) for c in CRITERIA}
-    definition["attributes"] = [vars(attribute) for attribute in learned.attributes]
-    definition["criteria"] = {c: name for c, name in declared.items() if name in names}
-    definition["met"] = list(config.features.met)
-    definition["timezone"] = config.data.timezone
+    events = vocabulary.NOTHING if exported else vocabulary.learn(con, features, fit_until)
+    said = profile.learn(con, config, origins, fit_until)
+    used = [attribute.name for attribute in said.attributes]
+    declared: dict[str, str] = {c: features.criteria.get(c, c) for c in CRITERIA}
+    definition: dict[str, Any] = {
+        "version": VERSION,
+        "shape": "exported" if exported else "history",
+        **events,
+        "attributes": [vars(attribute) for attribute in said.attributes],
+        "origins": origins,
+        "criteria": {c: name for c, name in declared.items() if name in used},
+        "declared_criteria": declared,
+        "met": list(features.met),
+        "timezone": config.data.timezone,
+    }
     rows = [] if exported else [behaviour.AGE]
     rows += [feature for feature, _ in behaviour.features(definition)]
     rows += [feature for feature, _ in profile.features(definition)]
     _refuse_name_clashes([feature.name for feature in rows])
-    return Learned(Catalogue(tuple(rows), definition), learned.notes)
+    return Learned(Catalogue(tuple(rows), definition), said.notes)
 
 
 def build(
@@ -104,19 +112,16 @@ def build(
     """The features of every row of the table `snapshots`, in its order.
 
     Works in buckets of leads, so that the memory needed does not grow with their number.
-    Raises DataError for an attribute that no table has, ConfigError for rules on hidden events.
+    Raises DataError for data of another shape and for a column of the leads that is gone, ModelError for
+    a catalogue of another program, ConfigError for rules on hidden events.
     """
     definition = catalogue.definition
-    hidden = sorted(set(definition["exclude_events"]) & set(points.event_types(card)))
-    if hidden:
-        raise ConfigError(
-            f"the rules count the events {', '.join(hidden)}, which features.exclude_events hides. "
-            "Take them out of one of the two."
-        )
-    behaviour.number_events(con, definition, points.event_types(card))
-    rules = points.compile_rules(card, definition["criteria"], definition["met"])
+    _require_same_ground(con, definition)
+    _refuse_hidden(definition, card)
+    vocabulary.number_events(con, definition, points.event_types(card))
+    rules = points.compile_rules(card, definition["declared_criteria"], definition["met"])
     attributes = [row["name"] for row in definition["attributes"]]
-    known = profile.known(con, [*attributes, *rules.attributes])
+    known = versions.known(con, [*attributes, *rules.attributes], definition["origins"])
     queries = _Queries.of(catalogue, rules)
     found = con.execute("SELECT DISTINCT bucket FROM snapshots ORDER BY 1").fetchall()
     buckets = [row[0] for row in found] or [0]  # without a snapshot: a matrix without rows
@@ -178,7 +183,7 @@ class _Queries:
         return f"""
             WITH seen AS (
                 SELECT s.snapshot_id, s.as_of, e.occurred_at, e.known_at,
-                       e.type_id, e.rule_id, e.channel_id, e.is_positive, e.value
+                       e.type_id, e.rule_id, e.channel_id, e.is_positive, e.is_activity, e.value
                 FROM snapshots AS s JOIN numbered_events AS e ON e.lead_id = s.lead_id AND {ALL_TIME.where("e", "s")}
                 WHERE s.bucket = $bucket
             ), did AS (
@@ -223,6 +228,33 @@ def _column(column: pa.ChunkedArray, feature: Feature) -> np.ndarray | pd.Series
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+_SHAPES = {"exported": "rows as exported", "history": "an event history"}
+
+
+def _require_same_ground(con: duckdb.DuckDBPyConnection, definition: dict[str, Any]) -> None:
+    if definition["version"] != VERSION:
+        raise ModelError(
+            f"the model's features are of version {definition['version']}, this program makes version "
+            f"{VERSION}. Train it again, or score with the program that trained it."
+        )
+    exported = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'exported'").fetchall()
+    shape = "exported" if exported else "history"
+    if shape != definition["shape"]:
+        raise DataError(
+            f"the model learned from {_SHAPES[definition['shape']]}, the config declares {_SHAPES[shape]}. "
+            "Give it tables of the shape it was trained on, or train another model."
+        )
+
+
+def _refuse_hidden(definition: dict[str, Any], card: Scorecard) -> None:
+    hidden = sorted(set(definition["exclude_events"]) & set(points.event_types(card)))
+    if hidden:
+        raise ConfigError(
+            f"the rules count the events {', '.join(hidden)}, which features.exclude_events hides. "
+            "Take them out of one of the two."
+        )
 
 
 def _refuse_name_clashes(names: list[str]) -> None:

@@ -18,7 +18,7 @@ from lead_propensity.data.engine import literal
 from lead_propensity.data.values import number_expression
 from lead_propensity.errors import ConfigError
 from lead_propensity.features.behaviour import ALL_TIME, Aggregate, decayed_sum
-from lead_propensity.features.profile import text_of
+from lead_propensity.features.versions import text_of
 from lead_propensity.features.windows import ObservationWindow
 
 Section = Literal["explicit", "implicit", "criteria", "disqualify"]
@@ -197,8 +197,9 @@ def _event(line: Line, rule_id: int) -> Aggregate:
 
 
 def _silence(days: int) -> Aggregate:
+    """Any event ends it but negative and excluded ones: what the model may see makes no difference."""
     window = ObservationWindow(days)
-    seen = f"count(CASE WHEN e.is_positive AND {window.where('e', 'e')} THEN 1 END)"
+    seen = f"count(CASE WHEN e.is_activity AND {window.where('e', 'e')} THEN 1 END)"
     return Aggregate(f"({seen} = 0)::INTEGER", empty="1")
 
 

@@ -1,6 +1,5 @@
 """Explicit features: what a lead says or is, as it was known at the snapshot."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +8,10 @@ import duckdb
 from lead_propensity.config import CRITERIA, Config
 from lead_propensity.data.engine import identifier, literal
 from lead_propensity.data.values import number_expression, time_expression
-from lead_propensity.errors import ConfigError, DataError
+from lead_propensity.errors import ConfigError
 from lead_propensity.features.catalogue import Direction, Feature, Kind
-from lead_propensity.features.windows import DAY_US, current_version
+from lead_propensity.features.versions import Origin, text_of
+from lead_propensity.features.windows import DAY_US
 
 FREE_MAIL = (
     "aol.com", "bluewin.ch", "fastmail.com", "free.fr", "gmail.com", "gmx.at", "gmx.ch", "gmx.de", "gmx.net",
@@ -39,40 +39,37 @@ class Learned:
     notes: tuple[str, ...]
 
 
-def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> Learned:
+def learn(
+    con: duckdb.DuckDBPyConnection, config: Config, origins: dict[str, Origin], fit_until: int
+) -> Learned:
     """The attributes to use, each with the kind that its values before `fit_until` show.
 
-    Raises ConfigError for a declared attribute that no table has. Leaves out attributes without
-    a value there and those whose values are nearly all different, such as names; says so.
+    `origins` are all attributes of the data. Leaves out those without a value there and those whose
+    values are nearly all different, such as names; says so. Raises ConfigError for one declared on
+    both sides.
     """
-    found = _profiles(con, config, fit_until)
-    wanted = _sides(config, list(found))
+    profiles = _profiles(con, _known_values(config, origins, fit_until))
     attributes, notes = [], []
-    for name, side in wanted.items():
-        profile = found[name]
+    for name, side in _sides(config, list(origins)).items():
+        profile = profiles.get(name, _NO_VALUES)
         kind = config.features.kinds.get(name) or _kind(profile)
-        if profile["values"] == 0:
-            notes.append(f"attribute {name}: no value in the fit part, left out")
-        elif (
-            kind == "category"
-            and profile["values"] >= 50
-            and profile["different"] > 0.9 * profile["values"]
-        ):
-            notes.append(
-                f"attribute {name}: {profile['different']} different values in {profile['values']} look like "
-                "names or ids, left out"
-            )
-        elif kind == "date" and not _has_time(config):
-            notes.append(
-                f"attribute {name}: a date, but the rows carry no time to compare it with, left out"
-            )
-        else:
+        reason = _unusable(profile, kind, has_time=config.data.exported is None)
+        if reason is None:
             attributes.append(Attribute(name, kind, side))
+        else:
+            notes.append(f"attribute {name}: {reason}, left out")
     return Learned(tuple(attributes), tuple(notes))
 
 
-def _has_time(config: Config) -> bool:
-    return config.data.exported is None
+def _unusable(profile: dict[str, int], kind: str, has_time: bool) -> str | None:
+    values, different = profile["values"], profile["different"]
+    if values == 0:
+        return "no value known before the fit part ends"
+    if kind == "category" and values >= 50 and different > 0.9 * values:
+        return f"{different} different values in {values} look like names or ids"
+    if kind == "date" and not has_time:
+        return "a date, but the rows carry no time to compare it with"
+    return None
 
 
 def _sides(config: Config, names: list[str]) -> dict[str, Kind]:
@@ -83,12 +80,6 @@ def _sides(config: Config, names: list[str]) -> dict[str, Kind]:
     explicit = config.features.explicit
     if explicit == "all":
         explicit = tuple(name for name in names if name not in implicit)
-    missing = [name for name in (*explicit, *implicit, *config.features.kinds) if name not in names]
-    if missing:
-        raise ConfigError(
-            f"features names the attributes {', '.join(map(repr, missing))}, which no table has. "
-            f"There are: {', '.join(names) or 'none'}."
-        )
     both = sorted(set(explicit) & set(implicit))
     if both:
         raise ConfigError(
@@ -103,38 +94,35 @@ def _sides(config: Config, names: list[str]) -> dict[str, Kind]:
     return sides
 
 
-def _profiles(
-    con: duckdb.DuckDBPyConnection, config: Config, fit_until: int
-) -> dict[str, dict[str, int]]:
-    """Attribute -> counts of its values before `fit_until`, in the order of the columns."""
-    columns = lead_columns(con)
-    exported = config.data.exported is not None
-    known = (
-        "SELECT lead_id FROM snapshots WHERE part = 'fit'"
-        if exported
-        else (f"SELECT lead_id FROM leads WHERE created_at < {fit_until}")
-    )
+_COUNTS = ("values", "different", "numbers", "yes_or_no", "times", "addresses")
+_NO_VALUES = dict.fromkeys(_COUNTS, 0)
+
+
+def _known_values(config: Config, origins: dict[str, Origin], fit_until: int) -> str:
+    """SQL: (attribute, value) of all that was known when the fit part ended."""
+    leads = f"SELECT lead_id FROM leads WHERE created_at < {fit_until}"
+    if config.data.exported is not None:
+        leads = "SELECT lead_id FROM snapshots WHERE part = 'fit'"
     parts = [
-        f"SELECT {number} AS place, {literal(name)} AS attribute, {identifier(name)} AS value "
-        f"FROM lead_attributes WHERE lead_id IN ({known})"
-        for number, name in enumerate(columns)
+        f"SELECT {literal(name)} AS attribute, {identifier(name)} AS value "
+        f"FROM lead_attributes WHERE lead_id IN ({leads})"
+        for name, origin in origins.items()
+        if origin != "versions"
     ]
-    parts.append(
-        f"SELECT {len(columns)} AS place, attribute, value FROM attributes WHERE known_at < {fit_until}"
-    )
+    versions = f"SELECT attribute, value FROM attributes WHERE known_at < {fit_until}"
+    return " UNION ALL ".join([*parts, versions])
+
+
+def _profiles(con: duckdb.DuckDBPyConnection, known_values: str) -> dict[str, dict[str, int]]:
+    """Attribute -> how many of its values can be read as what."""
     rows = con.execute(f"""
-        WITH known_value AS ({" UNION ALL ".join(parts)})
+        WITH known_value AS ({known_values})
         SELECT attribute, count(value), count(DISTINCT value), count({number_expression("value")}),
                count(CASE WHEN lower(value) IN {_YES} OR lower(value) IN {_NO} THEN 1 END),
                count({time_expression("value", "VARCHAR", "UTC")}),
                count(CASE WHEN regexp_full_match(value, '[^@\\s]+@[^@\\s]+\\.[^@\\s]+') THEN 1 END)
-        FROM known_value GROUP BY attribute ORDER BY min(place), attribute""").fetchall()
-    names = ("values", "different", "numbers", "yes_or_no", "times", "addresses")
-    profiles = {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
-    return {
-        name: profiles.get(name, dict.fromkeys(names, 0))
-        for name in dict.fromkeys([*columns, *profiles])
-    }
+        FROM known_value GROUP BY attribute""").fetchall()
+    return {row[0]: dict(zip(_COUNTS, row[1:], strict=True)) for row in rows}
 
 
 def _kind(profile: dict[str, int]) -> str:
@@ -148,11 +136,6 @@ def _kind(profile: dict[str, int]) -> str:
     return "category"
 
 
-def lead_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """The attributes that the leads table carries."""
-    return [row[0] for row in con.execute("DESCRIBE lead_attributes").fetchall()][1:]
-
-
 def features(definition: dict[str, Any]) -> list[tuple[Feature, str]]:
     """Every attribute feature of a definition with its SQL over `known AS k` (one row a snapshot)."""
     rows: list[tuple[Feature, str]] = []
@@ -163,14 +146,8 @@ def features(definition: dict[str, Any]) -> list[tuple[Feature, str]]:
     said = [attribute for attribute in attributes if attribute.side == "explicit"]
     if said:
         known = " + ".join(f"({text_of(a.name)} IS NOT NULL)::INTEGER" for a in said)
-        feature = Feature(
-            "known_attributes",
-            "explicit",
-            "number",
-            "as known",
-            "number of attributes that are known",
-            "completeness",
-        )
+        meaning = "number of attributes that are known"
+        feature = _of_words("known_attributes", meaning, "completeness")
         rows.append((feature, known))
     return rows
 
@@ -218,99 +195,15 @@ def _of_criteria(criteria: dict[str, str], met: list[str]) -> list[tuple[Feature
     rows = []
     for criterion in (c for c in CRITERIA if c in criteria):
         value = text_of(criteria[criterion])
-        feature = Feature(
-            f"criterion__{criterion}",
-            "explicit",
-            "number",
-            "as known",
-            f"{criterion} is met",
-            criteria[criterion],
+        is_met = (
+            f"CASE WHEN {value} IS NULL THEN NULL ELSE (lower({value}) IN ({words}))::INTEGER END"
         )
-        rows.append(
-            (
-                feature,
-                f"CASE WHEN {value} IS NULL THEN NULL ELSE (lower({value}) IN ({words}))::INTEGER END",
-            )
-        )
+        name, meaning = f"criterion__{criterion}", f"{criterion} is met"
+        rows.append((_of_words(name, meaning, criteria[criterion]), is_met))
     met_sum = " + ".join(f"coalesce({sql}, 0)" for _, sql in rows)
-    total = Feature(
-        "criteria_met",
-        "explicit",
-        "number",
-        "as known",
-        "how many of the five criteria are met",
-        "criteria",
-    )
+    total = _of_words("criteria_met", "how many of the five criteria are met", "criteria")
     return [*rows, (total, met_sum)]
 
 
-_PREFIX = "attribute "
-"""So that an attribute may have the name of a column of ours."""
-
-
-def text_of(attribute: str) -> str:
-    """SQL: an attribute's text in `known AS k`."""
-    return f"k.{identifier(_PREFIX + attribute)}"
-
-
-def known(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
-    """SQL of `known`: one row for each snapshot of `$bucket`, with the text of every attribute as known then.
-
-    Raises DataError for an attribute that no table has. Where attributes have versions, one that has
-    none yet is only not filled in so far: NULL.
-    """
-    versioned = _make_versions(con)
-    columns = lead_columns(con)
-    wanted = dict.fromkeys(names)
-    missing = [name for name in wanted if name not in columns and name not in versioned]
-    if missing and not versioned:
-        raise DataError(
-            f"the model or its rules use the attributes {', '.join(map(repr, missing))}, which no table has. "
-            f"There are: {', '.join(columns) or 'none'}. Add the columns, or correct the rules."
-        )
-    changing = [name for name in wanted if name in versioned]
-    values = {name: f"a.{identifier(name)}" for name in wanted if name in columns}
-    values |= {name: f"v.{identifier(name)}" for name in changing}
-    values |= dict.fromkeys(missing, "NULL::VARCHAR")
-    listed = "".join(f", {values[name]} AS {identifier(_PREFIX + name)}" for name in wanted)
-    sql = f"""
-        SELECT s.snapshot_id, s.as_of{listed}
-        FROM snapshots AS s LEFT JOIN lead_attributes AS a ON a.lead_id = s.lead_id"""
-    if changing:
-        sql += f" LEFT JOIN ({_current_versions(changing)}) AS v ON v.snapshot_id = s.snapshot_id"
-    return f"{sql} WHERE s.bucket = $bucket"
-
-
-def _current_versions(names: Sequence[str]) -> str:
-    """SQL: one row a snapshot with the version of each attribute that was the latest known."""
-    pivot = "".join(
-        f", max(CASE WHEN v.attribute = {literal(name)} THEN v.value END) AS {identifier(name)}"
-        for name in names
-    )
-    return f"""
-        SELECT s.snapshot_id{pivot} FROM snapshots AS s
-        JOIN versions AS v ON v.lead_id = s.lead_id AND {current_version("v", "s")}
-        WHERE s.bucket = $bucket GROUP BY s.snapshot_id"""
-
-
-def _make_versions(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Create `versions`: every attribute version with the time that replaced it; returns the versioned names.
-
-    A column of the leads table that also has versions is the first of them, known from creation.
-    """
-    versioned = [
-        row[0]
-        for row in con.execute("SELECT DISTINCT attribute FROM attributes ORDER BY 1").fetchall()
-    ]
-    columns = [name for name in lead_columns(con) if name in versioned]
-    first = "".join(
-        f"""UNION ALL SELECT a.lead_id, {literal(name)}, a.{identifier(name)}, l.created_at, 0
-            FROM lead_attributes AS a JOIN leads AS l USING (lead_id) WHERE a.{identifier(name)} IS NOT NULL """
-        for name in columns
-    )
-    con.execute(f"""
-        CREATE OR REPLACE TABLE versions AS
-        SELECT lead_id, attribute, value, known_at,
-               lead(known_at) OVER (PARTITION BY lead_id, attribute ORDER BY known_at, late) AS replaced_at
-        FROM (SELECT lead_id, attribute, value, known_at, 1 AS late FROM attributes {first})""")
-    return versioned
+def _of_words(name: str, meaning: str, topic: str) -> Feature:
+    return Feature(name, "explicit", "number", "as known", meaning, topic)

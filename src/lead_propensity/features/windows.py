@@ -34,15 +34,30 @@ class ObservationWindow:
 
 @dataclass(frozen=True)
 class Horizon:
-    """`[as_of, as_of + days)`: where a won deal makes the label 1."""
+    """`[as_of, as_of + days)`: where a won deal makes the label 1.
+
+    Deals are often recorded late. The label waits `reporting_delay` microseconds beyond the horizon
+    and is then final: the same wait for won and lost, so that no part's edge sorts by outcome.
+    """
 
     days: int
+    reporting_delay: int = 0
+
+    @property
+    def label_delay(self) -> int:
+        """Microseconds from `as_of` until the label is known."""
+        return self.days * DAY_US + self.reporting_delay
 
     def where(self, deal: str, snapshot: str) -> str:
-        return f"({deal}.closed_at >= {snapshot}.as_of AND {deal}.closed_at < {self.end(snapshot)})"
+        """SQL condition: the deal closed within the horizon and was known when the label became final."""
+        return (
+            f"({deal}.closed_at >= {snapshot}.as_of "
+            f"AND {deal}.closed_at < {snapshot}.as_of + {self.days * DAY_US} "
+            f"AND {deal}.known_at < {self.label_known_at(snapshot)})"
+        )
 
-    def end(self, snapshot: str) -> str:
-        return f"({snapshot}.as_of + {self.days * DAY_US})"
+    def label_known_at(self, snapshot: str) -> str:
+        return f"({snapshot}.as_of + {self.label_delay})"
 
 
 def current_version(version: str, snapshot: str) -> str:

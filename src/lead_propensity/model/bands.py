@@ -3,13 +3,14 @@
 Fitted on the calibrate part's stock population, for the probability that `score` writes.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from lead_propensity.config import BandsConfig
+from lead_propensity.model.folds import stable_hash
 from lead_propensity.model.intervals import Rate, clustered_rate
 
 BANDS = ("cold", "warm", "hot")
@@ -19,8 +20,9 @@ BANDS = ("cold", "warm", "hot")
 class Stock:
     """Snapshots of open leads as the night job meets them; arrays of one length.
 
-    `won` may be NaN (no label yet): such rows count for capacity and not for promises. `weeks` is
-    how many weekly dates they were seen on, None where there is no time. `age_days` may be NaN.
+    `won` may be NaN (no label): such rows count for capacity and not for promises. `weeks` is how
+    many weekly dates they were seen on, None where there is no time; rows of the date before these
+    are `earlier`: who is hot there already is not newly hot. `age_days` may be NaN.
     """
 
     probability: np.ndarray
@@ -28,20 +30,22 @@ class Stock:
     lead_id: np.ndarray
     group_id: np.ndarray
     age_days: np.ndarray
+    earlier: np.ndarray
     weeks: int | None
 
     @classmethod
     def of(cls, keys: pd.DataFrame, probability: np.ndarray) -> Self:
         """From a Dataset's keys; rows without `as_of` have no weekly dates."""
-        order = keys["order"].to_numpy(np.int64)
+        earlier = (keys["part"] == "burn_in").to_numpy()
         timed = len(keys) > 0 and bool((keys["as_of"] >= 0).all())
-        weeks = len(np.unique(order)) if timed else None
+        weeks = keys.loc[~earlier, "order"].nunique() if timed else None
         return cls(
             probability,
             keys["won"].to_numpy(np.float64),
             keys["lead_id"].to_numpy(),
             keys["group_id"].to_numpy(),
             keys["age_days"].to_numpy(np.float64),
+            earlier,
             weeks,
         )
 
@@ -65,6 +69,8 @@ class Bands:
 
     policy: str
     hot_from: float | None
+    hot_ties: float
+    """Of the leads exactly at `hot_from` this share is hot, chosen by a hash of their id."""
     warm_from: float
     hot_refused: str | None
     base_rate: float
@@ -75,32 +81,44 @@ class Bands:
     @classmethod
     def fit(cls, config: BandsConfig, stock: Stock, oldest_age_days: float | None) -> Self:
         """Hot is refused unless its two-sided 95% lower bound exceeds the base rate."""
-        labelled = ~np.isnan(stock.won)
-        base_rate = float(stock.won[labelled].mean()) if labelled.any() else 0.0
+        won = stock.won[~np.isnan(stock.won)]
+        base_rate = float(won.mean()) if won.any() else 0.5 / (len(won) + 1)
         young = ~_too_old(stock.age_days, oldest_age_days)
-        hot_from, refused = _hot_from(config, stock, young)
-        if hot_from is not None:
-            hot = labelled & young & (stock.probability >= hot_from)
-            found = clustered_rate(stock.won[hot], stock.group_id[hot])
-            refused = _too_little(found, base_rate)
-        hot_from = None if refused else hot_from
+        cut, refused = _hot_cut(config, stock, young)
+        start = cut.start if cut else None
         warm_from = config.warm if config.warm is not None else base_rate
-        warm_from = warm_from if hot_from is None else min(warm_from, hot_from)
-        bands = cls(config.policy, hot_from, warm_from, refused, base_rate, oldest_age_days, ())
-        return cls(**{**vars(bands), "promises": bands.promises_on(stock)})
+        warm_from = warm_from if start is None else min(warm_from, start)
+        ties = cut.ties if cut else 1.0
+        bands = cls(config.policy, start, ties, warm_from, refused, base_rate, oldest_age_days, ())
+        if cut is not None:
+            found = clustered_rate(*bands._labelled(stock, "hot"))
+            refused = _too_little(found, base_rate)
+            bands = replace(bands, hot_from=None, hot_refused=refused) if refused else bands
+        return replace(bands, promises=bands.promises_on(stock))
 
-    def assign(self, probability: np.ndarray, age_days: np.ndarray) -> np.ndarray:
+    def assign(
+        self, probability: np.ndarray, age_days: np.ndarray, lead_id: np.ndarray
+    ) -> np.ndarray:
         """`cold`, `warm` or `hot` for each; an object array."""
         band = np.where(probability >= self.warm_from, "warm", "cold").astype(object)
         if self.hot_from is not None:
-            too_old = _too_old(age_days, self.oldest_age_days)
-            band[(probability >= self.hot_from) & ~too_old] = "hot"
+            hot = probability >= self.hot_from
+            if self.hot_ties < 1.0:
+                tied = np.flatnonzero(probability == self.hot_from)
+                hot[tied] = unit_hash(lead_id[tied]) <= self.hot_ties
+            band[hot & ~_too_old(age_days, self.oldest_age_days)] = "hot"
         return band
+
+    def _labelled(self, stock: Stock, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Outcomes and groups of the labelled rows of one band."""
+        band = self.assign(stock.probability, stock.age_days, stock.lead_id)
+        rows = ~np.isnan(stock.won) & (band == name)
+        return stock.won[rows], stock.group_id[rows]
 
     def promises_on(self, stock: Stock) -> tuple[Promise, ...]:
         """Each band's size, expected and observed rate on labelled rows."""
         labelled = ~np.isnan(stock.won)
-        band = self.assign(stock.probability, stock.age_days)
+        band = self.assign(stock.probability, stock.age_days, stock.lead_id)
         return tuple(_promise(name, stock, labelled & (band == name)) for name in BANDS)
 
     def to_json(self) -> dict[str, Any]:
@@ -112,43 +130,71 @@ class Bands:
         return cls(**{**tree, "promises": promises})
 
 
-def threshold_for(probability: np.ndarray, lead_id: np.ndarray, most: int) -> float | None:
-    """The lowest probability from which at most `most` leads become hot; None: ties forbid.
+@dataclass(frozen=True)
+class Cut:
+    """Hot from `start` on; of those exactly there the share `ties`."""
 
-    Each lead counts once, with its highest probability.
+    start: float
+    ties: float = 1.0
 
-    >>> threshold_for(np.array([0.9, 0.8, 0.8, 0.1]), np.array(["a", "b", "c", "d"]), most=2)
-    0.9
+
+def cut_for(
+    probability: np.ndarray, lead_id: np.ndarray, earlier: np.ndarray, most: int
+) -> Cut | None:
+    """The lowest cut at which at most `most` leads become hot; None: nobody may.
+
+    Each lead counts once, with its highest probability; one that reached the cut in an `earlier` row
+    is not newly hot. Ties at the cut are broken by a hash of the lead's id.
+
+    >>> now = np.zeros(3, dtype=bool)
+    >>> cut_for(np.array([0.9, 0.8, 0.1]), np.array(["a", "b", "c"]), now, most=2)
+    Cut(start=0.8, ties=1.0)
     """
-    highest = pd.Series(probability).groupby(lead_id).max().to_numpy()
-    highest = np.sort(highest)[::-1]
-    taken = highest[:most]
-    if most < len(highest):
-        taken = taken[taken > highest[most]]
-    return float(taken[-1]) if len(taken) else None
+    rows = pd.DataFrame({"lead": lead_id, "p": probability})
+    highest = rows[~earlier].groupby("lead")["p"].max()
+    before = rows[earlier].groupby("lead")["p"].max().reindex(highest.index, fill_value=-1.0)
+    starts = np.unique(highest)[::-1]
+    known = np.minimum(highest.to_numpy(), before.to_numpy())
+    newly = _reaching(highest.to_numpy(), starts) - _reaching(known, starts)
+    kept = int(np.sum(np.maximum.accumulate(newly) <= most))
+    if kept < len(starts):
+        tied = highest.index[(highest == starts[kept]) & (before < starts[kept])]
+        room = most - (int(newly[kept]) - len(tied))
+        if room > 0:
+            return Cut(float(starts[kept]), float(np.sort(unit_hash(tied.to_numpy()))[room - 1]))
+    return Cut(float(starts[kept - 1])) if kept else None
 
 
-def _hot_from(
-    config: BandsConfig, stock: Stock, young: np.ndarray
-) -> tuple[float | None, str | None]:
+def _reaching(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """How many of the values reach each start."""
+    reached: np.ndarray = len(values) - np.searchsorted(np.sort(values), starts, side="left")
+    return reached
+
+
+def unit_hash(lead_id: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each id, the same everywhere and unrelated to anything."""
+    unit: np.ndarray = stable_hash(pd.Index(lead_id)) / 2.0**64
+    return unit
+
+
+def _hot_cut(config: BandsConfig, stock: Stock, young: np.ndarray) -> tuple[Cut | None, str | None]:
     if config.policy == "thresholds":
-        return config.hot, None
+        assert config.hot is not None
+        return Cut(config.hot), None
     if config.policy == "value":
         assert config.cost_per_contact is not None
         assert config.value_per_win is not None
         even = config.cost_per_contact / config.value_per_win
-        return (even, None) if even < 1 else (None, "a contact costs more than a win brings.")
-    leads = len(pd.unique(stock.lead_id[young]))
-    most = int(config.hot_share * leads)
+        return (Cut(even), None) if even < 1 else (None, "a contact costs more than a win brings.")
     if config.hot_per_week is not None and stock.weeks is not None:
-        most = config.hot_per_week * stock.weeks
-    start = threshold_for(stock.probability[young], stock.lead_id[young], most)
-    if start is None:
-        return None, (
-            f"no threshold keeps to {most} of the calibrate part's {leads} leads: "
-            "too many share the highest probability."
-        )
-    return start, None
+        rows, most = young, config.hot_per_week * stock.weeks
+    else:
+        rows = young & ~stock.earlier
+        most = int(config.hot_share * len(pd.unique(stock.lead_id[rows])))
+    cut = cut_for(stock.probability[rows], stock.lead_id[rows], stock.earlier[rows], most)
+    if cut is None:
+        return None, f"the plan of {most} hot leads in the calibrate part leaves room for nobody."
+    return cut, None
 
 
 def _too_little(found: Rate, base_rate: float) -> str | None:

@@ -8,17 +8,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.isotonic import isotonic_regression
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from lead_propensity.model.folds import hash_folds
-from lead_propensity.model.intervals import mean_and_error
+from lead_propensity.model.intervals import mean_and_error, row_loss
 
 EDGE = 1e-9
 """Probabilities keep so far away from 0 and 1."""
 MIN_WINS = 20
-"""Fewer wins: the identity."""
+"""Fewer groups that won: the identity. Many snapshots of one won lead are one win."""
 CROSS_FITS = 5
 
 
@@ -131,7 +132,7 @@ class CalibratorChoice:
 
 def choose_calibrator(score: np.ndarray, won: np.ndarray, group_ids: pd.Series) -> CalibratorChoice:
     """Cross-fit each kind over groups; the identity unless another wins by one standard error."""
-    if len(won) == 0 or min(won.sum(), len(won) - won.sum()) < MIN_WINS:
+    if min(_groups(group_ids, won == 1.0), _groups(group_ids, won == 0.0)) < MIN_WINS:
         return CalibratorChoice(Identity.kind, {})
     part = hash_folds(group_ids, CROSS_FITS)
     rows = {name: _cross_loss(kind, score, won, part) for name, kind in KINDS.items()}
@@ -141,9 +142,11 @@ def choose_calibrator(score: np.ndarray, won: np.ndarray, group_ids: pd.Series) 
     return CalibratorChoice(best if gain > error else Identity.kind, losses)
 
 
-def fit_calibrator(kind: str, score: np.ndarray, won: np.ndarray) -> Calibrator:
-    """Its parameters, from the calibrate part; with fewer than 20 wins the identity."""
-    enough = won.sum() >= MIN_WINS
+def fit_calibrator(
+    kind: str, score: np.ndarray, won: np.ndarray, group_ids: pd.Series
+) -> Calibrator:
+    """Its parameters, from the calibrate part; with fewer than 20 groups that won the identity."""
+    enough = _groups(group_ids, won == 1.0) >= MIN_WINS
     return KINDS[kind if enough else Identity.kind].fit(score, won)
 
 
@@ -157,8 +160,11 @@ def _cross_loss(
             probability[held] = Identity().predict(score[held])
             continue
         probability[held] = kind.fit(score[~held], won[~held]).predict(score[held])
-    loss: np.ndarray = -np.where(won == 1.0, np.log(probability), np.log1p(-probability))
-    return loss
+    return row_loss(logit(probability), won)
+
+
+def _groups(group_ids: pd.Series, rows: np.ndarray) -> int:
+    return int(group_ids[rows].nunique())
 
 
 def _level(score: np.ndarray, won: np.ndarray) -> float:
@@ -170,7 +176,8 @@ def _level(score: np.ndarray, won: np.ndarray) -> float:
 
 def _slope(score: np.ndarray, won: np.ndarray) -> float:
     model = LogisticRegression(C=1e4, solver="newton-cholesky", tol=1e-8)
-    model.fit(score[:, None], won)
+    with threadpool_limits(1, user_api="blas"):  # the last bit must not depend on the cores
+        model.fit(score[:, None], won)
     return float(model.coef_[0, 0])
 
 

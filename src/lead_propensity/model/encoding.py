@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lead_propensity.features.catalogue import Feature
+from lead_propensity.model.storage import require_fields
 
 MIN_LEADS = 20
 """A level of a category stands alone from so many leads on."""
@@ -158,9 +159,13 @@ class Encoding:
 
 
 def _column(category: bool, **fields: Any) -> Column:
+    require_fields(CategoryColumn if category else NumberColumn, fields)
     if category:
         return CategoryColumn(fields["name"], tuple(fields["levels"]))
-    return NumberColumn(**fields)
+    column = NumberColumn(**fields)
+    if not (column.scale > 0 and column.low <= column.high):
+        raise ValueError(f"the column {column.name!r} has no scale or no range")
+    return column
 
 
 def _codes_or_numbers(column: Column, X: pd.DataFrame) -> np.ndarray:

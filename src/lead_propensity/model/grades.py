@@ -5,6 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from lead_propensity.model.storage import require_fields
+
 
 @dataclass(frozen=True)
 class Grades:
@@ -30,7 +32,12 @@ class Grades:
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Self:
-        return cls(tuple(tree["fit_edges"]), tuple(tree["interest_edges"]))
+        """Raises ValueError unless there are three rising edges a side."""
+        require_fields(cls, tree)
+        sides = (tuple(tree["fit_edges"]), tuple(tree["interest_edges"]))
+        if any(len(edges) != 3 or sorted(edges) != list(edges) for edges in sides):
+            raise ValueError(f"the grades' edges are {sides}; three rising ones a side are needed")
+        return cls(*sides)
 
 
 def _quartiles(score: np.ndarray) -> tuple[float, ...]:

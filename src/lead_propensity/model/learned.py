@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import lightgbm
+import numpy as np
 import pandas as pd
 
 from lead_propensity.errors import ModelError
 from lead_propensity.features.catalogue import Catalogue
+from lead_propensity.features.points import NO_RULES, Scorecard
 from lead_propensity.model import storage
 from lead_propensity.model.bands import Bands
-from lead_propensity.model.calibration import Calibrator
+from lead_propensity.model.calibration import KINDS, Calibrator, Isotonic
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.fitting import Main, Side
 from lead_propensity.model.grades import Grades
@@ -18,6 +20,27 @@ from lead_propensity.model.learners import BaseRate, Blend, BoostedTrees, Logist
 from lead_propensity.model.level import LevelTracker
 
 FORMAT = 1
+
+
+def _no_rules() -> dict[str, Any]:
+    return NO_RULES.model_dump(mode="json", by_alias=True)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What `model.json` holds."""
+
+    format: int
+    learners: dict[str, dict[str, Any]]
+    calibrator: dict[str, Any]
+    logistic_calibrator: dict[str, Any]
+    grades: dict[str, Any]
+    level: dict[str, Any]
+    horizon_days: int | None
+    labels_until: int
+    oldest_age_days: float | None
+    notes: list[str]
+    choices: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,7 @@ class Learned:
     """The same for machines: plain JSON."""
     trials: pd.DataFrame
     """One row an Optuna trial; may be empty."""
-    rules: dict[str, Any] = field(default_factory=dict)
+    rules: dict[str, Any] = field(default_factory=_no_rules)
     """The points scorecard of the run, plain JSON; set with `dataclasses.replace`."""
 
     @property
@@ -118,31 +141,60 @@ class Learned:
 
     @classmethod
     def _from_files(cls, files: dict[str, bytes]) -> Self:
-        head = storage.parsed("model.json", files["model.json"])
-        if head["format"] != FORMAT:
-            raise ModelError(
-                f"The model folder has format {head['format']}, this version reads {FORMAT}. "
-                "Train again, or use the version that wrote it."
-            )
+        head = _head(files)
         learners = head["learners"]
-        return cls(
-            catalogue=Catalogue.from_json(storage.parsed("features.json", files["features.json"])),
+        trees = {
+            kind: _tree(kind, name, files)
+            for kind, name in ((Catalogue, "features"), (Bands, "bands"), (Scorecard, "rules"))
+        }
+        learned = cls(
+            catalogue=Catalogue.from_json(trees[Catalogue]),
             main=_main(learners["main"], files),
             fit_side=_side(learners["fit"], "fit.txt", files),
             interest_side=_side(learners["interest"], "interest.txt", files),
-            calibrator=Calibrator.from_json(head["calibrator"]),
-            logistic_calibrator=Calibrator.from_json(head["logistic_calibrator"]),
+            calibrator=_calibrator(head["calibrator"]),
+            logistic_calibrator=_calibrator(head["logistic_calibrator"]),
             grades=Grades.from_json(head["grades"]),
             level=LevelTracker.from_json(head["level"]),
-            bands=Bands.from_json(storage.parsed("bands.json", files["bands.json"])),
+            bands=Bands.from_json(trees[Bands]),
             horizon_days=head["horizon_days"],
             labels_until=head["labels_until"],
             oldest_age_days=head["oldest_age_days"],
             notes=tuple(head["notes"]),
             choices=head["choices"],
             trials=pd.DataFrame(storage.parsed("trials.json", files["trials.json"])["trials"]),
-            rules=storage.parsed("rules.json", files["rules.json"]),
+            rules=trees[Scorecard],
         )
+        _require_known(learned)
+        return learned
+
+
+def _head(files: dict[str, bytes]) -> dict[str, Any]:
+    """`model.json`. Raises ModelError for another format, ValueError where a field is not what it must be."""
+    head = storage.parsed("model.json", files["model.json"])
+    if head["format"] != FORMAT:
+        raise ModelError(
+            f"The model folder has format {head['format']}, this version reads {FORMAT}. "
+            "Train again, or use the version that wrote it."
+        )
+    storage.require_fields(_Head, head)
+    storage.require_fields(LevelTracker, head["level"])
+    return head
+
+
+def _tree(kind: type, name: str, files: dict[str, bytes]) -> dict[str, Any]:
+    tree = storage.parsed(f"{name}.json", files[f"{name}.json"])
+    storage.require_fields(kind, tree)
+    return tree
+
+
+def _require_known(learned: Learned) -> None:
+    """Raises ValueError where a learner uses a feature that the catalogue does not define."""
+    learners = (learned.main, learned.fit_side, learned.interest_side)
+    used = {name for learner in learners for name in learner.names}
+    unknown = sorted(used - set(learned.catalogue.names))
+    if unknown:
+        raise ValueError(f"features.json does not define {unknown[0]!r}, which the model uses")
 
 
 def _learner_json(learner: Main | Side) -> dict[str, Any]:
@@ -155,9 +207,28 @@ def _learner_json(learner: Main | Side) -> dict[str, Any]:
     return {"kind": "trees", "encoding": learner.encoding.to_json()}
 
 
+def _calibrator(tree: dict[str, Any]) -> Calibrator:
+    """Raises ValueError where it is no map that never falls."""
+    fields = {name: value for name, value in tree.items() if name != "kind"}
+    storage.require_fields(KINDS[tree["kind"]], fields)
+    calibrator = Calibrator.from_json(tree)
+    points = calibrator.scores if isinstance(calibrator, Isotonic) else (-40.0, 40.0)
+    probability = calibrator.predict(np.array([-100.0, *points, 100.0]))
+    if any(np.diff(points) < 0) or any(np.diff(probability) < 0) or np.isnan(probability).any():
+        raise ValueError(f"the {calibrator.kind} calibrator falls")
+    return calibrator
+
+
+def _base_rate(tree: dict[str, Any]) -> BaseRate:
+    storage.require_fields(BaseRate, {"log_odds": tree["log_odds"]})
+    return BaseRate(tree["log_odds"])
+
+
 def _main(tree: dict[str, Any], files: dict[str, bytes]) -> Main:
+    if tree["kind"] not in ("base_rate", "logistic", "blend"):
+        raise ValueError(f"the main learner is of the kind {tree['kind']!r}")
     if tree["kind"] == "base_rate":
-        return BaseRate(tree["log_odds"])
+        return _base_rate(tree)
     encoding = Encoding.from_json(storage.parsed("encoding.json", files["encoding.json"]))
     line = storage.parsed("logistic.json", files["logistic.json"])
     logistic = Logistic.from_json(line, encoding)
@@ -169,5 +240,5 @@ def _main(tree: dict[str, Any], files: dict[str, bytes]) -> Main:
 
 def _side(tree: dict[str, Any], name: str, files: dict[str, bytes]) -> Side:
     if tree["kind"] == "base_rate":
-        return BaseRate(tree["log_odds"])
+        return _base_rate(tree)
     return BoostedTrees.from_text(Encoding.from_json(tree["encoding"]), files[name].decode())

@@ -17,6 +17,7 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from lead_propensity.model import treetext
 from lead_propensity.model.encoding import Encoding
 
 Parameters = Mapping[str, Any]
@@ -105,10 +106,14 @@ class Logistic:
 
     @classmethod
     def from_json(cls, tree: dict[str, Any], encoding: Encoding) -> Self:
-        arrays = {name: np.array(tree[name]) for name in ("coefficients", "centre", "spread")}
+        names = ("coefficients", "centre", "spread")
+        arrays = {name: np.array(tree[name], dtype=np.float64) for name in names}
         if any(array.shape != encoding.linear_owners.shape for array in arrays.values()):
             raise ValueError("as many numbers as the encoding has columns are needed")
-        return cls(encoding, float(tree["bias"]), **arrays)
+        bias = float(tree["bias"])
+        if not np.isfinite(np.concatenate([[bias], *arrays.values()])).all():
+            raise ValueError("the logistic model lacks a number")
+        return cls(encoding, bias, **arrays)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,11 @@ class BoostedTrees:
 
     @classmethod
     def from_text(cls, encoding: Encoding, text: str) -> Self:
-        """Raises LightGBMError or ValueError where the text is not such a model."""
+        """Raises LightGBMError or ValueError where the text is not such a model.
+
+        LightGBM ends the whole process on some damaged texts, so it is read here first.
+        """
+        treetext.require_whole(text, len(encoding.columns))
         trees = cls(encoding, text)
         if trees.booster.num_feature() != len(encoding.columns):
             raise ValueError(f"the trees want {trees.booster.num_feature()} columns")
@@ -159,6 +168,11 @@ class Blend:
     logistic: Logistic
     trees: BoostedTrees
     weight: float
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a weight that is no share."""
+        if not 0.0 <= self.weight <= 1.0:
+            raise ValueError(f"the trees' weight is {self.weight}; a share from 0 to 1 is needed")
 
     @property
     def names(self) -> list[str]:

@@ -1,8 +1,9 @@
 """The level: how far the log-odds have moved since training, told by cohorts that have closed.
 
 A cohort is all snapshots of one calendar week (as exported: one block of rows). It speaks only
-once all of its labels are known. A local-level Kalman filter (Durbin & Koopman 2012, chapter 2)
-follows the shift of the log-odds; ranking stays as it is.
+once the week is over and all of its labels are known: the same date in a test and in production.
+A local-level Kalman filter (Durbin & Koopman 2012, chapter 2) follows the shift of the log-odds;
+ranking stays as it is.
 """
 
 from dataclasses import asdict, dataclass
@@ -48,11 +49,9 @@ class Scored:
     """Rows that the model was not fitted on; arrays of one length, in any order."""
 
     order: np.ndarray
-    label_known_at: np.ndarray
     probability: np.ndarray
     """Untracked."""
     won: np.ndarray
-    """NaN where not known: its cohort has not closed."""
     cluster: np.ndarray
 
     @classmethod
@@ -60,7 +59,6 @@ class Scored:
         """From a Dataset's keys."""
         return cls(
             keys["order"].to_numpy(np.int64),
-            keys["label_known_at"].to_numpy(np.int64),
             probability,
             keys["won"].to_numpy(np.float64),
             keys["group_id"].to_numpy(),
@@ -74,7 +72,7 @@ class Cohorts:
     order: np.ndarray
     """Where each begins, int64."""
     known_at: np.ndarray
-    """When its last label was known, int64."""
+    """When the week was over and its last label known, int64."""
     shift: np.ndarray
     """The log-odds by which it missed, from its own expected and observed wins."""
     information: np.ndarray
@@ -92,13 +90,27 @@ class LevelTracker:
     calendar: Calendar
     repeats: float
     """Design effect of earlier residuals: a lead speaks in several cohorts, with one deal."""
+    after: int
+    """The last `order` that taught the members: only later rows speak."""
+    label_delay: int
+    """From a row's `order` until its label is known."""
     note: str
     gains: dict[str, float]
     """Mean log loss saved by each step size on earlier data (empty: too little to try)."""
 
+    @property
+    def is_on(self) -> bool:
+        return self.step_variance is not None
+
     def cohorts(self, rows: Scored) -> Cohorts:
-        """Groups rows by calendar week or block; leaves out those with a label still open."""
-        return cohorts(rows, self.calendar, self.repeats)
+        """Groups rows by calendar week or block."""
+        return cohorts(rows, self.calendar, self.repeats, self.label_delay)
+
+    def may_speak(self, keys: pd.DataFrame) -> np.ndarray:
+        """n booleans: labelled rows of the training population that the members were not fitted on."""
+        later: np.ndarray = keys["order"].to_numpy() > self.after
+        training = (keys["population"] == "training").to_numpy()
+        return later & training & keys["won"].notna().to_numpy()
 
     def shift(self, as_of_order: np.ndarray, closed: Cohorts) -> tuple[np.ndarray, np.ndarray]:
         """For each moment the shift of the log-odds, and when its last cohort closed (int64).
@@ -124,17 +136,12 @@ def tracked(probability: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return moved
 
 
-def cohorts(rows: Scored, calendar: Calendar, repeats: float) -> Cohorts:
+def cohorts(rows: Scored, calendar: Calendar, repeats: float, label_delay: int) -> Cohorts:
     """See LevelTracker.cohorts."""
     p = rows.probability
-    frame = pd.DataFrame(
-        {"number": calendar.number(rows.order), "known_at": rows.label_known_at, "p": p}
-    ).assign(won=rows.won, n=1.0, spread=p * (1.0 - p), open=np.isnan(rows.won))
-    sums = frame.groupby("number", sort=True).agg(
-        known_at=("known_at", "max"), open=("open", "max"), n=("n", "sum"),
-        p=("p", "sum"), won=("won", "sum"), spread=("spread", "sum"),
-    )  # fmt: skip
-    sums = sums[~sums["open"].to_numpy(bool)]
+    frame = pd.DataFrame({"number": calendar.number(rows.order), "p": p, "won": rows.won})
+    sums = frame.assign(n=1.0, spread=p * (1.0 - p)).groupby("number", sort=True).sum()
+    starts = sums.index.to_numpy(np.int64) * calendar.block + calendar.origin
     n, expected, observed, spread = (
         sums[name].to_numpy(np.float64) for name in ("n", "p", "won", "spread")
     )
@@ -143,34 +150,35 @@ def cohorts(rows: Scored, calendar: Calendar, repeats: float) -> Cohorts:
     # Leads differ, so moving all of them by s moves the logit of their mean by less than s.
     even = np.maximum(expected * (1.0 - expected / n), 1e-12)
     return Cohorts(
-        sums.index.to_numpy(np.int64) * calendar.block + calendar.origin,
-        sums["known_at"].to_numpy(np.int64),
+        starts,
+        starts + calendar.block + label_delay,
         missed * even / spread,
         spread / repeats,
     )
 
 
-def decide(rows: Scored, calendar: Calendar) -> LevelTracker:
+def decide(rows: Scored, calendar: Calendar, after: int, label_delay: int) -> LevelTracker:
     """On, with a step size, if that lowered the log loss of earlier rows by one standard error.
 
     Prequential: each row's shift comes from cohorts that had closed by its own time. The error is
     the larger of those clustered by lead and by cohort.
     """
     repeats = _repeats(rows)
-    closed = cohorts(rows, calendar, repeats)
+    closed = cohorts(rows, calendar, repeats, label_delay)
     gains, errors = {}, {}
     for step in STEPS:
         shift, until = _filtered(rows.order, closed, step**2, calendar.block)
-        told = (until >= 0) & ~np.isnan(rows.won)
+        told = until >= 0
         if not told.any():
             note = "Level tracker off: too few closed cohorts before the test part to judge it."
-            return LevelTracker(None, calendar, repeats, note, {})
+            return LevelTracker(None, calendar, repeats, after, label_delay, note, {})
         gains[str(step)], errors[str(step)] = _saved(rows, shift, told, calendar)
     best = max(gains, key=lambda step: gains[step])
     on = gains[best] > errors[best]
     found = f"log loss {-gains[best]:+.5f} (standard error {errors[best]:.5f})"
     note = f"Level tracker {'on' if on else 'off'}: it changed earlier {found} with step {best}."
-    return LevelTracker(float(best) ** 2 if on else None, calendar, repeats, note, gains)
+    variance = float(best) ** 2 if on else None
+    return LevelTracker(variance, calendar, repeats, after, label_delay, note, gains)
 
 
 def _saved(
@@ -212,7 +220,4 @@ def _last_level(closed: Cohorts, places: np.ndarray, step_variance: float, block
 
 def _repeats(rows: Scored) -> float:
     """The design effect of the residuals: one lead speaks in several cohorts, with one deal."""
-    known = ~np.isnan(rows.won)
-    if not known.any():
-        return 1.0
-    return design_effect((rows.won - rows.probability)[known], rows.cluster[known])
+    return design_effect(rows.won - rows.probability, rows.cluster) if len(rows.won) else 1.0

@@ -7,9 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from lead_propensity.config import Config
 from lead_propensity.errors import DataError, ModelError
+from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model import storage
 from lead_propensity.model.bands import Bands, Stock
@@ -64,18 +66,28 @@ class Parts:
                 "one won and one not won are needed. Give more history, or shorten "
                 "snapshots.horizon_days, split.calibrate_days or split.test_days."
             )
-        if len(calibrate) == 0:
+        if calibrate.won.sum() == 0:
             raise DataError(
-                "The calibrate part holds no labelled snapshot. Give more history, or lengthen "
-                "split.calibrate_days."
+                f"The calibrate part holds {len(calibrate)} labelled snapshots, none of them won: no "
+                "percentage can be checked against it. Give more history, or lengthen "
+                "split.calibrate_days (as exported: split.calibrate_share)."
             )
-        stock = data.part("calibrate", population="stock")
+        stock = data.part("burn_in", "calibrate", population="stock")
         return cls(train, calibrate, stock if len(stock) else calibrate)
 
     @property
     def labels_until(self) -> int:
         parts = (self.train, self.calibrate, _labelled(self.stock))
         return max(int(part.keys["label_known_at"].max()) for part in parts if len(part))
+
+    @property
+    def fitted_until(self) -> int:
+        return int(self.train.keys["order"].max())
+
+    @property
+    def label_delay(self) -> int:
+        """From a snapshot until its label is known, in units of `order`; the same for all."""
+        return int((self.train.keys["label_known_at"] - self.train.keys["order"]).max())
 
     @property
     def oldest_age_days(self) -> float | None:
@@ -99,9 +111,10 @@ class Calibrated:
         choice = choose_calibrator(judged.score, won, groups)
         line = choose_calibrator(judged.logistic_score, won, groups)
         logistic = members.main.logistic if isinstance(members.main, Blend) else members.main
+        leads = calibrate.keys["group_id"]
         return cls(
-            fit_calibrator(choice.kind, members.main.raw_score(calibrate.X), calibrate.won),
-            fit_calibrator(line.kind, logistic.raw_score(calibrate.X), calibrate.won),
+            fit_calibrator(choice.kind, members.main.raw_score(calibrate.X), calibrate.won, leads),
+            fit_calibrator(line.kind, logistic.raw_score(calibrate.X), calibrate.won, leads),
             choice,
         )
 
@@ -113,9 +126,16 @@ class PropensityModel(Learned):
     def fit(cls, data: Dataset, config: Config, progress: Progress = silent) -> Self:
         """Learns from the parts `fit` and `calibrate` alone; `test` is not looked at.
 
-        Raises DataError where the fit part has no or one class, or the calibrate part is empty.
+        Raises DataError where the fit part has no or one class, or the calibrate part no win.
         """
-        parts = Parts.of(data)
+        # One BLAS thread: the order of a sum, and so its last bit, may not depend on the machine.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return cls._fitted(Parts.of(data), data.catalogue, config, progress)
+
+    @classmethod
+    def _fitted(
+        cls, parts: Parts, catalogue: Catalogue, config: Config, progress: Progress
+    ) -> Self:
         as_exported = config.data.exported is not None
         members = fit_members(parts.train, config, progress)
         progress("calibrating", 0, 1)
@@ -125,7 +145,7 @@ class PropensityModel(Learned):
         sides = [side.raw_score(parts.calibrate.X) for side in (members.fit, members.interest)]
         progress("calibrating", 1, 1)
         return cls(
-            catalogue=data.catalogue,
+            catalogue=catalogue,
             main=members.main,
             fit_side=members.fit,
             interest_side=members.interest,
@@ -209,7 +229,8 @@ def _level(
     earlier = np.concatenate([Identity().predict(judged.score), probability])
     keys = pd.concat([judged.keys, calibrate.keys], ignore_index=True)
     rows = len(parts.train) + len(calibrate)
-    return decide(Scored.of(keys, earlier), Calendar.of(as_exported, rows))
+    calendar = Calendar.of(as_exported, rows)
+    return decide(Scored.of(keys, earlier), calendar, parts.fitted_until, parts.label_delay)
 
 
 def _notes(
@@ -218,7 +239,9 @@ def _notes(
     chosen, used = calibrated.choice.kind, calibrated.main.kind
     calibration = f"Calibrator: {used}."
     if chosen != used:
-        calibration = f"Calibrator: {used}; too few wins in the calibrate part to fit {chosen}."
+        calibration = (
+            f"Calibrator: {used}; too few leads won in the calibrate part to fit {chosen}."
+        )
     hot = () if bands.hot_refused is None else (f"Nobody is hot: {bands.hot_refused}",)
     return (*members.notes, calibration, level.note, *hot)
 

@@ -14,17 +14,17 @@ def assign(band: np.ndarray, X: pd.DataFrame, config: RoutesConfig) -> np.ndarra
     Hot: `follow_up` where the timeline is known and says later, `qualify` where one of the recorded
     criteria is still unknown, else `sales`. Others: `release` where a cold one was silent for
     `release_days`, `re-engage` after `silent_days`, `casual` for cold ones that never did anything,
-    else `nurture`.
+    else `nurture`. Without an event history among the features nothing is known about silence: nobody
+    is casual, re-engaged or released.
     """
     n = len(band)
     hot, cold = band == "hot", band == "cold"
     criteria = {c: X[f"criterion__{c}"].to_numpy() for c in CRITERIA if f"criterion__{c}" in X}
-    unknown = np.zeros(n, dtype=bool)
-    for value in criteria.values():
-        unknown |= np.isnan(value)
+    unknown = sum((np.isnan(value) for value in criteria.values()), np.zeros(n, dtype=bool))
     later = criteria["timeline"] == 0 if "timeline" in criteria else np.zeros(n, dtype=bool)
-    silence = X["days_since_event"].to_numpy() if "days_since_event" in X else np.full(n, np.nan)
-    never = np.isnan(silence)
+    recorded = "days_since_event" in X
+    silence = X["days_since_event"].to_numpy() if recorded else np.full(n, np.nan)
+    never = np.isnan(silence) & recorded
     choices = [
         (hot & later, "follow_up"),
         (hot & unknown, "qualify"),

@@ -5,15 +5,14 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.isotonic import isotonic_regression
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Line, Scorecard
 from lead_propensity.model.calibration import Shift
+from lead_propensity.model.intervals import row_loss
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,82 @@ class RulesProbability:
         return self.probability[np.clip(place, 0, None)]
 
 
-def reweighted(fit: Dataset, calibrate: Dataset, test: Dataset) -> np.ndarray:
-    """The best that these rules could do: a logistic regression on the same conditions.
+def reweighted(card: Scorecard, fit: Dataset, calibrate: Dataset, test: Dataset) -> np.ndarray:
+    """These rules, re-weighted: each line's points, capped as it says, times a weight of its own.
 
-    Learned on the fit part, its level set on the calibrate part; probabilities for `test` (n,).
-    Without a line, or where the fit part has one class: the calibrate part's base rate.
+    Weights are learned on the fit part, the level is set on the calibrate part; probabilities for
+    `test` (n,). Without a line that varies, or where the fit part has one class: the calibrate
+    part's base rate.
     """
-    varied = [name for name in fit.rules if fit.rules[name].min() < fit.rules[name].max()]
-    won = fit.won
-    if not varied or len(np.unique(won)) < 2:
-        return np.full(len(test), (calibrate.won.sum() + 0.5) / (len(calibrate) + 1))
-    with threadpool_limits(1):  # so that the last bit does not depend on the number of cores
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(
-            fit.rules[varied], won
-        )
-        level = Shift.fit(model.decision_function(calibrate.rules[varied]), calibrate.won)
-        return level.predict(model.decision_function(test.rules[varied]))
+    if len(np.unique(fit.won)) > 1 and (weights := Weights.fit(card, fit.rules, fit.won)):
+        level = Shift.fit(weights.score(card, calibrate.rules), calibrate.won)
+        return level.predict(weights.score(card, test.rules))
+    return np.full(len(test), (calibrate.won.sum() + 0.5) / (len(calibrate) + 1))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a point of each line is worth in log-odds, never below 0: no line turns its sign."""
+
+    worth: np.ndarray
+
+    @classmethod
+    def fit(cls, card: Scorecard, columns: pd.DataFrame, won: np.ndarray) -> Self | None:
+        """The most likely weights, held to one common worth of a point by a ridge; None if no line varies.
+
+        So little data leave the rules as they are. The ridge of 1 is on lines in units of their
+        spread; a disqualification has no points and is held to 0 instead. Needs both classes.
+        """
+        lines = _contributions(card, columns)
+        spread = lines.std(axis=0)
+        varied = spread > 0
+        if not varied.any():
+            return None
+        scaled = (lines[:, varied] - lines[:, varied].mean(axis=0)) / spread[varied]
+        has_points = np.array([section != "disqualify" for section, _, _ in card.lines()])
+        common = np.where(has_points, spread, 0.0)[varied] / spread.max()
+        worth = np.zeros(len(spread))
+        worth[varied] = _most_likely(scaled, won, common) / spread[varied]
+        return cls(worth)
+
+    def score(self, card: Scorecard, columns: pd.DataFrame) -> np.ndarray:
+        """Log-odds (n,), their level left open."""
+        return _times(_contributions(card, columns), self.worth)
+
+
+def _contributions(card: Scorecard, columns: pd.DataFrame) -> np.ndarray:
+    """The points of each line (n, lines), capped; -1 for a disqualification."""
+    found: list[np.ndarray] = [np.empty((len(columns), 0))]
+    for section, column, line in card.lines():
+        values = columns[column].to_numpy(np.float64)
+        points = -1.0 * (values > 0) if section == "disqualify" else _points(line, values)
+        found.append(points[:, None])
+    return np.hstack(found)
+
+
+def _most_likely(lines: np.ndarray, won: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """Weights >= 0 of a logistic model whose ridge pulls them to a free multiple of `common`."""
+    n, count = lines.shape
+
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, scale, level = at[:count], at[count], at[count + 1]
+        score = _times(lines, weights) + level
+        off, wrong = weights - scale * common, expit(score) - won
+        slope = np.einsum("ij,i->j", lines, wrong) + off
+        total = np.sum(row_loss(score, won)) + np.sum(off * off) / 2
+        return total / n, np.concatenate([slope, [-np.sum(off * common), np.sum(wrong)]]) / n
+
+    start = np.concatenate([np.zeros(count + 1), [np.log(won.mean() / (1 - won.mean()))]])
+    bounds = [(0.0, None)] * (count + 1) + [(None, None)]
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
+        options={"maxiter": 2000, "maxfun": 20_000, "ftol": 1e-13, "gtol": 1e-8},
+    )  # fmt: skip
+    weights: np.ndarray = found.x[:count]
+    return weights
+
+
+def _times(lines: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`lines @ weights`, added in the same order on any number of threads."""
+    total: np.ndarray = np.einsum("ij,j->i", lines, weights)
+    return total

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from lead_propensity.errors import ModelError
 
@@ -51,14 +54,31 @@ def read(folder: Path) -> dict[str, bytes]:
 
 
 def parsed(name: str, content: bytes) -> dict[str, Any]:
-    """A JSON object. Raises ModelError for anything else."""
+    """A JSON object. Raises ModelError for anything else, and for numbers that are not finite."""
     try:
-        tree = json.loads(content)
-    except ValueError as error:
+        tree = json.loads(content, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{name} of the model folder is not JSON: {error}") from error
     if not isinstance(tree, dict):
         raise ModelError(f"{name} of the model folder holds no JSON object. Train again.")
     return tree
+
+
+def require_fields(kind: Any, tree: object) -> None:
+    """Raises ValueError unless the JSON `tree` holds what the fields of the class `kind` must."""
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(tree), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in (kind.__name__, *first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number to reckon with")
+    return number
 
 
 def _content(folder: Path, name: str) -> bytes:

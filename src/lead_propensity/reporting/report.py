@@ -1,6 +1,5 @@
 """The report: one HTML file that needs no network and no script."""
 
-from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -8,9 +7,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lead_propensity.reporting.canvas import inline
-from lead_propensity.reporting.pictures import COMPARED, pictures
+from lead_propensity.reporting.drawing import Card
+from lead_propensity.reporting.pictures import pictures
+from lead_propensity.reporting.quality import COMPARED
 
-Card = Mapping[str, Any]
 NOTHING = "\N{EN DASH}"
 
 
@@ -56,7 +56,7 @@ def _conversion(card: Card) -> dict[str, str]:
         return _figure("of all became deals", percent(card["headline"]["base_rate"]), wins)
     detail = interval(hot, percent)
     if hot["promised_lower"] is not None:
-        detail += f"; promised at least {percent(hot['promised_lower'])}, {hot['promise']}"
+        detail += f"; promised at least {percent(hot['promised_lower'])}, {hot['promise_words']}"
     return _figure("of the hot became deals", percent(hot["observed"]), detail)
 
 

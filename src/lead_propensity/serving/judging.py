@@ -24,7 +24,7 @@ PARQUET_COLUMNS = (
         "interest_grade",
     ),
     *("route", "amount", "rules_points", "rules_probability", "rules_band"),
-    *("rules_reweighted_probability", "logistic_probability"),
+    *("rules_reweighted_probability", "logistic_probability", "level_shift"),
 )
 
 
@@ -34,19 +34,15 @@ def test_predictions(data: Dataset, model: PropensityModel, limits: RoutesConfig
     Read once a run. The level at each snapshot comes from deals known before it (prequential). The
     rules' points become probabilities by the calibrate part.
     """
-    keys = data.keys
-    test = data.rows((keys["part"] == "test").to_numpy())
+    test = data.rows((data.keys["part"] == "test").to_numpy())
     fit, calibrate = data.part("fit"), data.part("calibrate")
-    since_fit = keys["part"].isin(["purged", "calibrate", "test"]).to_numpy()
-    after_fit = keys["order"].to_numpy() > fit.keys["order"].max()
-    past = data.rows(since_fit & after_fit & (keys["population"] == "training").to_numpy())
-    shift, until = scoring.level(model, test.keys["order"].to_numpy(np.int64), past)
+    shift, until = scoring.level(model, test.keys["order"].to_numpy(np.int64), data)
     frame = scoring.scored(model, test, shift, until, limits)
     card = Scorecard.model_validate(model.rules)
     worth = RulesProbability.fit(rules.score(card, calibrate.rules).points, calibrate.won)
     return frame.assign(
         rules_probability=worth.predict(frame["rules_points"].to_numpy()),
-        rules_reweighted_probability=rules.reweighted(fit, calibrate, test),
+        rules_reweighted_probability=rules.reweighted(card, fit, calibrate, test),
     )
 
 

@@ -23,10 +23,11 @@ def level(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The level shift at each of `moments` (n,), and until when deals were known for it (-1: none).
 
-    `past` holds labelled snapshots that the model was not fitted on; at each moment only those cohorts
-    speak whose horizon had ended and whose deals were known by then.
+    Of `past` those snapshots speak that may (`LevelTracker.may_speak`), at each moment the cohorts that
+    had closed by then: the same in the test part and in production.
     """
-    if len(past) == 0:
+    past = past.rows(model.level.may_speak(past.keys))
+    if len(past) == 0 or not model.level.is_on:
         return np.zeros(len(moments)), np.full(len(moments), -1, dtype=np.int64)
     prediction = model.predict(past.X, past.catalogue.fingerprint)
     rows = Scored.of(past.keys, prediction.probability_untracked)
@@ -43,7 +44,9 @@ def scored(
     """One row a snapshot: its keys, the model's and the rules' columns, its band and its route."""
     prediction = model.predict(data.X, data.catalogue.fingerprint)
     probability = tracked(prediction.probability_untracked, shift)
-    band = model.bands.assign(probability, data.keys["age_days"].to_numpy())
+    band = model.bands.assign(
+        probability, data.keys["age_days"].to_numpy(), data.keys["lead_id"].to_numpy()
+    )
     points = rules.score(Scorecard.model_validate(model.rules), data.rules)
     return data.keys[KEYS].assign(
         raw_score=prediction.raw_score,

@@ -15,6 +15,7 @@ from lead_propensity.data.simulate.people import people
 from lead_propensity.data.simulate.sessions import Floats, Ints
 from lead_propensity.data.simulate.truth import Truth
 from lead_propensity.errors import ConfigError, DataError
+from lead_propensity.files import replacing
 from lead_propensity.progress import Progress, silent
 
 
@@ -101,35 +102,19 @@ def write(world: World, folder: Path) -> None:
     """leads.csv, attributes.parquet, events.parquet, deals.csv, and a config with its rules.
 
     `lead-propensity train FOLDER/config.yaml` works at once. Each file appears whole or not at
-    all; the config comes last, so a folder with a config is complete.
+    all; the config comes last, so a folder with a config is complete. Raises ConfigError where
+    nothing can be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for name, table in (("leads", world.leads), ("deals", world.deals)):
-        with _Whole(folder / f"{name}.csv") as path:
+        with replacing(folder / f"{name}.csv") as path:
             _times_as_text(table).to_csv(path, index=False, lineterminator="\n")
     for name, table in (("attributes", world.attributes), ("events", world.events)):
-        with _Whole(folder / f"{name}.parquet") as path:
+        with replacing(folder / f"{name}.parquet") as path:
             table.to_parquet(path, index=False)
     packaged = files("lead_propensity") / "demo"
     for source, name in (("rules.yaml", "rules.yaml"), ("demo.yaml", "config.yaml")):
-        with _Whole(folder / name) as path:
+        with replacing(folder / name) as path:
             path.write_text((packaged / source).read_text(encoding="utf-8"), encoding="utf-8")
-
-
-class _Whole:
-    """A path to write to that takes its real name once everything is written."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.part = path, path.with_name(f".{path.name}.part")
-
-    def __enter__(self) -> Path:
-        return self.part
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.part.replace(self.path)
-        else:
-            self.part.unlink(missing_ok=True)
 
 
 def _times_as_text(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,72 @@
+"""Names that the config and the rules give: one that the data do not have is a typing error."""
+
+import difflib
+from collections.abc import Collection, Iterable
+
+from lead_propensity.config import Config
+from lead_propensity.errors import ConfigError
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What to say of an unknown name.
+
+    >>> nearest("Industri", ["industry", "size"])
+    "did you mean 'industry'?"
+    >>> nearest("zzz", ["industry", "size"])
+    "there are: 'industry', 'size'."
+    """
+    plain = {one.lower().strip(): one for one in known}
+    close = difflib.get_close_matches(name.lower().strip(), plain, n=1)
+    if close:
+        return f"did you mean {plain[close[0]]!r}?"
+    return f"there are: {', '.join(map(repr, known)) or 'none'}."
+
+
+def require_config(
+    config: Config, event_types: Collection[str], attributes: Collection[str]
+) -> None:
+    """Raises ConfigError with every name under `features` that is in no row or column of the data.
+
+    `event_types` and `attributes` are those of all times: what came up late is no typing error. A
+    negative event that nobody declared may be absent.
+    """
+    features = config.features
+    of_events: dict[str, Iterable[str]] = {"exclude_events": features.exclude_events}
+    of_attributes: dict[str, Iterable[str]] = {
+        "kinds": features.kinds,
+        "criteria": features.criteria.values(),
+    }
+    if "negative_events" in features.model_fields_set:
+        of_events["negative_events"] = features.negative_events
+    if features.explicit != "all":
+        of_attributes["explicit"] = features.explicit
+    if features.implicit != "all":
+        side = of_events if config.data.exported is None else of_attributes
+        side["implicit"] = features.implicit
+    problems = _unknown(of_events, event_types, "which no event is")
+    problems += _unknown(of_attributes, attributes, "an attribute that no table has")
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigError(f"the config names what the data do not have:\n{listed}")
+
+
+def require_rules(named: Iterable[str], attributes: Collection[str]) -> None:
+    """Raises ConfigError with every attribute named by the rules that no table has."""
+    problems = [
+        f"{name!r}; {nearest(name, attributes)}" for name in named if name not in attributes
+    ]
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigError(
+            f"the rules look at attributes that no table has:\n{listed}\n"
+            "Correct the rules, or tell in features.criteria which attribute holds a criterion."
+        )
+
+
+def _unknown(given: dict[str, Iterable[str]], known: Collection[str], what: str) -> list[str]:
+    return [
+        f"features.{key} names {name!r}, {what}; {nearest(name, known)}"
+        for key, names in given.items()
+        for name in names
+        if name not in known
+    ]
