@@ -23,8 +23,12 @@ def connect(engine: EngineConfig, spill_folder: Path | None = None) -> duckdb.Du
         settings["temp_directory"] = str(spill_folder)
     con = duckdb.connect(":memory:", config=settings)
     con.execute("SET TimeZone = 'UTC'")
-    with suppress(duckdb.InvalidInputException):  # in notebooks without widgets there is none to stop
-        con.execute("SET enable_progress_bar = false")  # the caller's terminal is not ours to draw on
+    with suppress(
+        duckdb.InvalidInputException
+    ):  # in notebooks without widgets there is none to stop
+        con.execute(
+            "SET enable_progress_bar = false"
+        )  # the caller's terminal is not ours to draw on
     return con
 
 
