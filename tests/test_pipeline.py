@@ -305,6 +305,7 @@ def test_the_level_of_rows_as_exported_is_told_by_the_labelled_ones(
     )
     scored = pipeline.score(exported, str(tmp_path / "tracked"), tmp_path / "s.parquet").table
     assert set(scored["level_shift"].to_pylist()) != {0.0}
+    assert set(scored["level_until"].to_pylist()) == {None}, "ranks of rows are no times"
     every = pipeline.score(
         exported, str(tmp_path / "tracked"), tmp_path / "e.parquet", every_row=True
     ).table

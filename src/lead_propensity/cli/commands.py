@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,22 @@ AsOf = Annotated[
         help="The moment to look from (default of `score`: the export time). Without a zone: the config's.",
     ),
 ]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console().print(f"lead-propensity {version('lead-propensity')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    shown: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """What stands before the command."""
 
 
 def main() -> None:

@@ -21,17 +21,20 @@ OUTSIDE_TRAINED_AGES = {"text": "outside trained ages", "sign": "-", "strength":
 def level(
     model: PropensityModel, moments: np.ndarray, past: Dataset
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The level shift at each of `moments` (n,), and until when deals were known for it (-1: none).
+    """The level shift at each of `moments` (n,), and until when deals were known for it
+    (-1: none, or rows that carry no time).
 
     Of `past` those snapshots speak that may (`LevelTracker.may_speak`), at each moment the cohorts that
     had closed by then: the same in the test part and in production.
     """
     past = past.rows(model.level.may_speak(past.keys))
+    never = np.full(len(moments), -1, dtype=np.int64)
     if len(past) == 0 or not model.level.is_on:
-        return np.zeros(len(moments)), np.full(len(moments), -1, dtype=np.int64)
+        return np.zeros(len(moments)), never
     prediction = model.predict(past.X, past.catalogue.fingerprint)
     rows = Scored.of(past.keys, prediction.probability_untracked)
-    return model.level.shift(moments, model.level.cohorts(rows))
+    shift, until = model.level.shift(moments, model.level.cohorts(rows))
+    return shift, until if model.horizon_days is not None else never
 
 
 def scored(
