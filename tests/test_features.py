@@ -431,7 +431,7 @@ def test_a_model_that_looks_at_a_table_needs_it() -> None:
         dataset.open_leads(con, config(), catalogue, NO_RULES, T, lambda *_: None)
     leads = {"leads": {"path": "l.csv"}, "deals": {"path": "d.csv"}}
     full = {**leads, "events": {"path": "e.csv"}, "attributes": {"path": "a.csv"}}
-    dataset.require_tables(config(data=full), catalogue)
+    dataset.require_tables(config(data=full), catalogue, NO_RULES)
 
 
 def test_ages_are_looked_at_once_in_order_and_none_beyond_the_oldest() -> None:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lead_propensity.config import BandsConfig
-from lead_propensity.model.bands import Bands, Cut, Stock, cut_for, unit_hash
+from lead_propensity.model.bands import Bands, Cut, Stock, cut_for
+from lead_propensity.model.level import tracked
 
 snapshots = st.lists(
     st.tuples(st.integers(0, 20), st.sampled_from([0.1, 0.2, 0.3, 0.300001, 0.9])),
@@ -27,24 +28,41 @@ def stock(n: int = 4000, weeks: int | None = 4, lift: float = 0.3, seed: int = 0
 def newly_hot(
     cut: Cut | None, lead: np.ndarray, probability: np.ndarray, earlier: np.ndarray
 ) -> int:
-    """Leads that the cut calls hot and did not call hot before."""
+    """Leads that the bands call hot and did not call hot before."""
     if cut is None:
         return 0
-    hot = probability > cut.start
-    tied = probability == cut.start
-    hot |= tied & (unit_hash(lead) <= cut.ties)
-    return len(set(lead[hot & ~earlier]) - set(lead[(probability >= cut.start) & earlier]))
+    bands = Bands("capacity", cut.start, cut.ties, 0.0, None, 0.1, None, ())
+    hot = bands.assign(probability, np.zeros(len(lead)), lead) == "hot"
+    return len(set(lead[hot & ~earlier]) - set(lead[hot & earlier]))
 
 
 @given(snapshots, st.integers(0, 25), st.randoms(use_true_random=False))
 def test_capacity_is_never_overshot_and_ties_waste_none_of_it(rows, most, draw):
+    """Few different probabilities: many leads stand at the cut, and some rose from it."""
     lead, probability = (np.array(column) for column in zip(*rows, strict=True))
     earlier = np.array([draw.random() < 0.3 for _ in rows])
-    cut = cut_for(probability, lead, earlier, most)
-    found = newly_hot(cut, lead, probability, earlier)
+    found = newly_hot(cut_for(probability, lead, earlier, most), lead, probability, earlier)
     assert found <= most
     if not earlier.any():
         assert found == min(most, len(set(lead)))
+
+
+def test_leads_that_rise_from_a_tied_cut_count():
+    lead = np.concatenate([np.arange(300), np.arange(300), np.arange(1000, 1400)])
+    probability = np.repeat([0.2, 0.5, 0.2], [300, 300, 400])
+    earlier = np.arange(1000) < 300
+    cut = cut_for(probability, lead, earlier, most=310)
+    assert newly_hot(cut, lead, probability, earlier) <= 310
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01, 0.5])
+def test_leads_tied_at_the_cut_stay_tied_when_the_level_moves(shift):
+    lead, probability = np.arange(1000), np.full(1000, 0.2)
+    cut = cut_for(probability, lead, np.zeros(1000, dtype=bool), most=100)
+    assert cut is not None
+    bands = Bands("capacity", cut.start, cut.ties, 0.0, None, 0.1, None, ())
+    moved = tracked(probability, np.full(1000, shift))
+    assert (bands.assign(moved, np.zeros(1000), lead, np.full(1000, shift)) == "hot").sum() == 100
 
 
 def test_ties_at_the_cut_are_broken_by_lead_and_not_by_row():

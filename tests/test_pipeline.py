@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from lead_propensity import pipeline
 from lead_propensity.config import Config, load
 from lead_propensity.data import tables
 from lead_propensity.data.database import opened
 from lead_propensity.data.simulate import World, simulate, write
-from lead_propensity.errors import DataError
+from lead_propensity.errors import ConfigError, DataError
 from lead_propensity.features import dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.pipeline import TrainedRun
@@ -238,9 +239,40 @@ def test_scores_long_after_the_export_say_so(
     run: TrainedRun, config: Config, tmp_path: Path
 ) -> None:
     fresh = pipeline.score(config, str(run.folder), tmp_path / "s.parquet")
-    assert fresh.notes == ()
+    assert not any("days before" in note for note in fresh.notes)
     late = pipeline.score(config, str(run.folder), tmp_path / "s.parquet", datetime(2026, 2, 1))
-    assert "32 days before" in late.notes[0]
+    assert "32 days before" in late.notes[-1]
+
+
+def test_rules_that_count_events_need_events_when_leads_are_scored(
+    crm: Path, tmp_path: Path
+) -> None:
+    """Also where the model looks at none: undeclared, every lead would look silent to the rules."""
+    run = pipeline.train(
+        load(crm / "config.yaml", [*FEW, "model.trials=1", "features.implicit=[]"]),
+        tmp_path / "run",
+    )
+    tree = yaml.safe_load((crm / "config.yaml").read_text())
+    del tree["data"]["events"]
+    (crm / "without.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(DataError, match=r"rules look at data\.events"):
+        pipeline.score(load(crm / "without.yaml"), str(run.folder), tmp_path / "s.parquet")
+
+
+def test_arguments_that_cannot_be_meant_are_refused(
+    run: TrainedRun, config: Config, exported: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="no history to go back in"):
+        pipeline.score(exported, str(run.folder), tmp_path / "s.parquet", datetime(2025, 1, 1))
+    with pytest.raises(ConfigError, match="every_row is for rows as exported"):
+        pipeline.score(config, str(run.folder), tmp_path / "s.parquet", every_row=True)
+
+
+def test_leads_whose_deal_is_in_quarantine_are_counted(
+    run: TrainedRun, config: Config, tmp_path: Path
+) -> None:
+    notes = pipeline.score(config, str(run.folder), tmp_path / "s.parquet").notes
+    assert "leads are not scored: their deal is in quarantine" in notes[0]
 
 
 def test_without_explicit_attributes_everything_still_works(crm: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
@@ -16,6 +15,8 @@ import pyarrow as pa
 from lead_propensity.config import Config
 from lead_propensity.data import tables
 from lead_propensity.data.database import digest, opened
+from lead_propensity.data.engine import count_rows
+from lead_propensity.data.moments import microseconds, words
 from lead_propensity.data.tables import Check
 from lead_propensity.errors import ConfigError
 from lead_propensity.evaluation.context import context
@@ -62,7 +63,11 @@ class ScoredLeads:
 
 
 def check(config: Config, quarantine: Path | None = None) -> Check:
-    """Hold the declared tables to their contracts; rows set aside go to the folder `quarantine`."""
+    """Hold the declared tables to their contracts; rows set aside go to the folder `quarantine`.
+
+    Raises ConfigError where the config or its rules cannot be read.
+    """
+    dataset.rules_of(config)
     with opened(config.engine) as con:
         found = tables.check(con, config)
         if quarantine is not None:
@@ -72,11 +77,11 @@ def check(config: Config, quarantine: Path | None = None) -> Check:
 
 def features(
     config: Config,
-    out: Path | None = None,
+    out: Path | str | None = None,
     as_of: datetime | None = None,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """The matrix: `lead_id, as_of, won, part` and one column a feature; written to `out` if given.
+    """The matrix: `lead_id, as_of, order, won, part` and one column a feature; written to `out` if given.
 
     Without `as_of` the training population of all parts; with it the leads open then, part `scoring`,
     by the vocabulary that the fit part taught.
@@ -90,26 +95,25 @@ def features(
             data = dataset.training(con, made, progress)
             data = data.rows((data.keys["population"] == "training").to_numpy())
         else:
-            moment = _microseconds(as_of, config)
+            moment = microseconds(as_of, config.data.timezone)
             data = dataset.open_leads(con, config, made.catalogue, made.card, moment, progress)
     frame = matrix.to_frame(data)
     if out is not None:
         fingerprint = {"lead_propensity.fingerprint": data.catalogue.fingerprint}
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        write_table(
-            table.replace_schema_metadata({**(table.schema.metadata or {}), **fingerprint}), out
-        )
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **fingerprint})
+        write_table(table, Path(out))
     return frame
 
 
-def train(config: Config, out: Path | None = None, progress: Progress = silent) -> TrainedRun:
+def train(config: Config, out: Path | str | None = None, progress: Progress = silent) -> TrainedRun:
     """Train, calibrate, band, judge on the test part; leave a run folder and an MLflow run.
 
     `out` must be empty or not there yet (default: `models/<name>/<time>`); it appears only once it is
     whole. Raises ConfigError, DataError, and ModelError where MLflow refuses (the folder stands then).
     """
     started = datetime.now(UTC)
-    folder = out or Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
+    folder = Path(out) if out else Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
     with new_folder(folder) as scratch:
         with opened(config.engine) as con:
             found = _checked(con, config, progress, learning=True)
@@ -133,8 +137,8 @@ def train(config: Config, out: Path | None = None, progress: Progress = silent) 
 
 def score(
     config: Config,
-    model_source: str,
-    out: Path,
+    model_source: str | Path,
+    out: Path | str,
     as_of: datetime | None = None,
     every_row: bool = False,
     progress: Progress = silent,
@@ -145,18 +149,27 @@ def score(
     an outcome, or with `every_row` all. No open lead gives a table without rows. Raises ConfigError,
     DataError, ModelError.
     """
+    as_exported = config.data.exported is not None
+    if as_of is not None and as_exported:
+        raise ConfigError("--as-of: rows as exported have no history to go back in. Leave it out.")
+    if every_row and not as_exported:
+        raise ConfigError("every_row is for rows as exported. Give --as-of for an event history.")
     model = load_model(model_source)
     with opened(config.engine) as con:
         found = _checked(con, config, progress)
-        if config.data.exported is not None:
+        unclear = 0
+        if as_exported:
             moment = exported.make_scoring(con, model.level.label_delay, every_row)
             rows = matrix.build(con, model.catalogue, _card(model), progress)
             data, past = rows.part("scoring"), rows
         else:
-            moment = found.exported_at if as_of is None else _microseconds(as_of, config)
+            moment = (
+                found.exported_at if as_of is None else microseconds(as_of, config.data.timezone)
+            )
             data = dataset.open_leads(con, config, model.catalogue, _card(model), moment, progress)
             # The open leads themselves have no outcome and tell nothing.
             past = _past(con, config, model, moment) if model.level.is_on else data
+            unclear = count_rows(con, "unclear_leads")
     shift, until = scoring.level(model, np.array([moment]), past)
     n = len(data)
     frame = scoring.scored(
@@ -166,15 +179,15 @@ def score(
     why = scoring.reasons(model, data, frame)
     progress("explaining", 1, 1)
     table = scoring.scores_table(frame, why, model, pd.Timestamp.now(tz="UTC"))
-    write_table(table, out)
-    return ScoredLeads(out, table, found, _notes(found, moment))
+    write_table(table, Path(out))
+    return ScoredLeads(Path(out), table, found, _notes(found, model, moment, unclear))
 
 
-def load_model(source: str) -> PropensityModel:
+def load_model(source: str | Path) -> PropensityModel:
     """The model of a run folder, of its `model/`, or of an MLflow address. Raises ModelError."""
-    if source.startswith(("models:/", "runs:/")):
+    if str(source).startswith(("models:/", "runs:/")):
         with tempfile.TemporaryDirectory() as scratch:
-            return PropensityModel.load(fetch(source, Path(scratch)))
+            return PropensityModel.load(fetch(str(source), Path(scratch)))
     folder = Path(source)
     return PropensityModel.load(folder / "model" if (folder / "model").is_dir() else folder)
 
@@ -202,13 +215,21 @@ def _past(
     return matrix.build(con, model.catalogue, _card(model))
 
 
-def _notes(found: Check, moment: int) -> tuple[str, ...]:
+def _notes(found: Check, model: PropensityModel, moment: int, unclear: int) -> tuple[str, ...]:
+    notes = []
+    if model.horizon_days is not None and moment < model.labels_until:
+        notes.append(
+            f"The model learned from deals known until {words(model.labels_until)}: scores of an earlier "
+            "moment look better than they were."
+        )
+    if unclear:
+        notes.append(f"{unclear:,} leads are not scored: their deal is in quarantine.")
     ahead = (moment - found.exported_at) / DAY_US
-    if found.exported_at < 0 or ahead < 1:
-        return ()
-    return (
-        f"The data ends {ahead:,.0f} days before the moment of scoring: what leads did since is not seen.",
-    )
+    if found.exported_at >= 0 and ahead >= 1:
+        notes.append(
+            f"The data ends {ahead:,.0f} days before the moment of scoring: what leads did since is not seen."
+        )
+    return tuple(notes)
 
 
 def _write_run(
@@ -218,10 +239,3 @@ def _write_run(
     write_parquet(judging.predictions_table(predictions), folder / "test_predictions.parquet")
     write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", folder / "scorecard.json")
     write_text(report.render(card), folder / "report.html")
-
-
-def _microseconds(moment: datetime, config: Config) -> int:
-    """UTC microseconds; a time without a zone is read in `data.timezone`, else as UTC."""
-    zone = ZoneInfo(config.data.timezone) if config.data.timezone else UTC
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-    return int(aware.timestamp()) * 1_000_000 + aware.microsecond

@@ -96,7 +96,7 @@ def features(
     overrides: Overrides = None,
     quiet: Quiet = False,
 ) -> None:
-    """Export the feature matrix: lead_id, as_of, won, part, and one column a feature."""
+    """Export the feature matrix: lead_id, as_of, order, won, part, and one column a feature."""
     from lead_propensity import pipeline
 
     require_table_name(out)
@@ -147,8 +147,6 @@ def score(
 
     require_table_name(out)
     settings = _with_input(load(config, overrides or ()), input_file)
-    if as_of is not None and settings.data.exported is not None:
-        raise ConfigError("--as-of: rows as exported have no history to go back in. Leave it out.")
     with progress(quiet) as report:
         scored = pipeline.score(settings, model, out, as_of, input_file is not None, report)
     if not quiet:
@@ -208,6 +206,10 @@ def _simulate(
     from lead_propensity.data.simulate import simulate as make
     from lead_propensity.data.simulate import write
 
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            f"--out {out} is not an empty folder. Give a new one: nothing is overwritten."
+        )
     with progress(quiet) as report:
         world = make(leads, seed, latent=latent, drift=drift, progress=report)
         write(world, out)

@@ -148,10 +148,16 @@ def _bands_table(bands: dict[str, Any]) -> Table:
     for row in bands["stock"]:
         observed = "-" if row["observed"] is None else f"{row['observed']:.1%}"
         expected = "-" if row["expected"] is None else f"{row['expected']:.1%}"
-        interval = "-" if row["lower"] is None else f"{row['lower']:.1%} - {row['upper']:.1%}"
-        promised = "-" if row["promised_lower"] is None else f">= {row['promised_lower']:.1%}"
+        interval = "-" if row["lower"] is None else f"{row['lower']:.1%}-{row['upper']:.1%}"
+        promised = "-" if row["promised_lower"] is None else f"≥{row['promised_lower']:.1%}"
         table.add_row(
-            row["band"], f"{row['leads']:,}", expected, observed, interval, promised, row["promise"]
+            row["band"],
+            f"{row['leads']:,}",
+            expected,
+            observed,
+            interval,
+            promised,
+            row["promise_words"].partition(" (")[0],
         )
     return table
 

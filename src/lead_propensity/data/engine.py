@@ -23,12 +23,10 @@ def connect(engine: EngineConfig, spill_folder: Path | None = None) -> duckdb.Du
         settings["temp_directory"] = str(spill_folder)
     con = duckdb.connect(":memory:", config=settings)
     con.execute("SET TimeZone = 'UTC'")
-    with suppress(
-        duckdb.InvalidInputException
-    ):  # in notebooks without widgets there is none to stop
-        con.execute(
-            "SET enable_progress_bar = false"
-        )  # the caller's terminal is not ours to draw on
+    # The caller's terminal is not ours to draw on. In notebooks without widgets DuckDB refuses the
+    # setting: there is no bar to stop.
+    with suppress(duckdb.InvalidInputException):
+        con.execute("SET enable_progress_bar = false")
     return con
 
 

@@ -33,6 +33,13 @@ def words(moment: int) -> str:
     return datetime.fromtimestamp(moment / 1_000_000, tz=UTC).isoformat(timespec="seconds")
 
 
+def microseconds(moment: datetime, zone: str | None) -> int:
+    """Microseconds UTC of a time; one that carries no zone is read in `zone`, else as UTC."""
+    local = ZoneInfo(zone) if zone else UTC
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=local)
+    return (aware - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+
+
 @dataclass(frozen=True)
 class Ending:
     """When the data ends, and why then."""
@@ -50,10 +57,7 @@ def ending(con: duckdb.DuckDBPyConnection, data: DataConfig, tables: Sequence[st
     if data.exported is not None:
         return Ending(-1)
     if data.exported_at is not None:
-        zone = ZoneInfo(data.timezone) if data.timezone else UTC
-        given = data.exported_at
-        aware = given if given.tzinfo is not None else given.replace(tzinfo=zone)
-        at = (aware - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+        at = microseconds(data.exported_at, data.timezone)
         return Ending(at, "declared: data.exported_at")
     latest = [found for table in tables for found in _latest(con, table)]
     if not latest:
@@ -72,18 +76,19 @@ def _latest(con: duckdb.DuckDBPyConnection, table: str) -> list[tuple[int, str, 
 
 def _lonely(con: duckdb.DuckDBPyConnection, tables: Sequence[str], at: int, why: str) -> str:
     since = at - LONELY_DAYS * 86_400_000_000
-    last, late, rest = -1, 0, 0
+    ends, late, rest = [], 0, 0
     for table in tables:
         known = KNOWN_AT[table]
         before, there, others = con.execute(f"""
             SELECT max({known}) FILTER ({known} < {since}), count(*) FILTER ({known} >= {since}),
                    count(*) FILTER ({known} < {since}) FROM staged_{table}""").fetchall()[0]
-        last, late, rest = max(last, before or -1), late + there, rest + others
+        ends += [] if before is None else [before]
+        late, rest = late + there, rest + others
     if rest == 0 or late > max(1, LONELY_SHARE * (late + rest)):
         return ""
     return (
         f"data.exported_at: the data would end at {words(at)} ({why}), but only {late} of {late + rest} times "
-        f"lie in the {LONELY_DAYS} days before; the others end at {words(last)}. "
+        f"lie in the {LONELY_DAYS} days before; the others end at {words(max(ends))}. "
         "Declare when the data was exported, e.g. data.exported_at: 2025-12-31T00:00:00Z; "
         "rows known later are set aside."
     )

@@ -20,7 +20,6 @@ RESAMPLES = 500
 RANKING = ("auc", "average_precision", "capture", "conversion")
 PROBABILITY = ("log_loss", "brier")
 METRICS = (*RANKING, *PROBABILITY)
-LOWER_IS_BETTER = frozenset(PROBABILITY)
 CELLS = 2_000_000
 """Weights held at once: about 16 MB an array."""
 

@@ -18,7 +18,7 @@ from lead_propensity.model.propensity import PropensityModel
 def context(
     config: Config, found: Check, made: Plan, data: Dataset, model: PropensityModel, created: str
 ) -> dict[str, Any]:
-    """Plain JSON for `scorecard`; nothing in it depends on the test part's outcomes."""
+    """Plain JSON for `scorecard`; nothing but the counts of `parts` depends on the test part's outcomes."""
     exported = config.data.exported is not None
     return {
         "name": config.name,
@@ -33,7 +33,7 @@ def context(
         "parts": _parts(data, exported),
         "data": {"tables": _tables(found)},
         "dropped_snapshots": made.dropped,
-        "notes": [*made.notes, *model.notes],
+        "notes": [*made.notes, *_idle_rules(made.card, data), *model.notes],
         "choices": model.choices,
         "importance": _importance(model),
         "catalogue": [asdict(feature) for feature in model.catalogue.features],
@@ -56,6 +56,16 @@ def base_rate(data: Dataset) -> float:
     won = data.part("calibrate").won
     known = won[~np.isnan(won)]
     return (float(known.sum()) + 0.5) / (len(known) + 1)
+
+
+def _idle_rules(card: Scorecard, data: Dataset) -> list[str]:
+    """Lines of the rules that no lead of the fit part meets: perhaps a value is misspelt."""
+    fit = data.part("fit").rules
+    return [
+        f"the rule {line.text!r} meets no lead of the fit part: a typing error?"
+        for section, column, line in card.lines()
+        if section != "disqualify" and not fit[column].any()
+    ]
 
 
 def rules_context(card: Scorecard) -> dict[str, Any]:

@@ -27,12 +27,17 @@ class Plan:
     notes: tuple[str, ...]
 
 
+def rules_of(config: Config) -> Scorecard:
+    """The scorecard that the config names. Raises ConfigError where it cannot be read."""
+    return points.load(config.resolve(config.rules)) if config.rules else NO_RULES
+
+
 def plan(con: duckdb.DuckDBPyConnection, config: Config, exported_at: int) -> Plan:
     """Lay out the training snapshots and learn the vocabulary of the fit part.
 
     Raises ConfigError for names that the data do not have, DataError where a part stays empty.
     """
-    card = points.load(config.resolve(config.rules)) if config.rules else NO_RULES
+    card = rules_of(config)
     if config.data.exported is not None:
         line = exported.make_training(con, config)
         dropped = exported.dropped(con)
@@ -73,25 +78,29 @@ def open_leads(
 
     Raises DataError where the config declares fewer tables than the catalogue was learned from.
     """
-    require_tables(config, catalogue)
+    require_tables(config, catalogue, card)
     snapshots.make_open(con, config.snapshots, as_of)
     return matrix.build(con, catalogue, card, progress)
 
 
-def require_tables(config: Config, catalogue: Catalogue) -> None:
-    """Raises DataError where a table that the features are made of is not declared.
+def require_tables(config: Config, catalogue: Catalogue, card: Scorecard) -> None:
+    """Raises DataError where a table that the features or the rules are made of is not declared.
 
     Undeclared it would be an empty one: every lead would look silent, or without a single attribute.
     """
     definition = catalogue.definition
-    used = {definition["origins"][row["name"]] for row in definition["attributes"]}
+    asked = [row["name"] for row in definition["attributes"]]
+    asked += points.attributes(card, definition["declared_criteria"])
+    used = {definition["origins"].get(name) for name in asked}
+    types = [*definition["event_types"], *definition["other_event_types"]]
+    silences = [line.silent_days for _, _, line in card.lines() if line.silent_days is not None]
     needed = {
         "attributes": used & {"versions", "both"},
-        "events": definition["event_types"] or definition["other_event_types"],
+        "events": [*types, *points.event_types(card), *silences],
     }
     missing = [f"data.{name}" for name in needed if needed[name] and not getattr(config.data, name)]
     if missing:
         raise DataError(
-            f"the model looks at {' and '.join(missing)}, which the config does not declare. "
+            f"the model or its rules look at {' and '.join(missing)}, which the config does not declare. "
             "Declare them as at training, or train a model without them."
         )

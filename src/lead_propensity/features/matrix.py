@@ -16,8 +16,6 @@ from lead_propensity.features.catalogue import VERSION, Catalogue, Feature
 from lead_propensity.features.points import Scorecard
 from lead_propensity.progress import Progress, silent
 
-PARTS = ("fit", "calibrate", "test", "purged", "immature", "scoring", "cohort")
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -29,7 +27,8 @@ class Dataset:
     - `as_of`: int64 microseconds UTC; -1 where rows carry no time (as exported)
     - `order`: int64 place on the time line: `as_of`, or the row's rank (as exported)
     - `label_known_at`: int64, in the units of `order`: when the label was known
-    - `population`: `training` or `stock`; `part`: one of PARTS
+    - `population`: `training` or `stock`; `part`: `fit`, `calibrate`, `test`, `purged`,
+      `immature`, `burn_in` (the stock of the date before calibrate), `scoring` or `cohort`
     - `age_days`: float, NaN as exported
     - `won`: 1.0, 0.0, or NaN where there is no label
     - `amount`: float, of the won deal, else NaN
@@ -134,7 +133,7 @@ def build(
 
 
 def to_frame(data: Dataset) -> pd.DataFrame:
-    """The matrix for other tools: `lead_id, as_of, won, part`, then one column a feature.
+    """The matrix for other tools: `lead_id, as_of, order, won, part`, then one column a feature.
 
     `as_of` is a UTC time, missing where rows carry none; beside it `order` tells their place.
     """

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from lead_propensity.config import Config
 from lead_propensity.errors import ConfigError
 
+MOST_SHOWN = 20
+
 
 def nearest(name: str, known: Collection[str]) -> str:
     """What to say of an unknown name.
@@ -19,7 +21,9 @@ def nearest(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name.lower().strip(), plain, n=1)
     if close:
         return f"did you mean {plain[close[0]]!r}?"
-    return f"there are: {', '.join(map(repr, known)) or 'none'}."
+    first = ", ".join(map(repr, list(known)[:MOST_SHOWN])) or "none"
+    more = f" and {len(known) - MOST_SHOWN} more" if len(known) > MOST_SHOWN else ""
+    return f"there are: {first}{more}."
 
 
 def require_config(

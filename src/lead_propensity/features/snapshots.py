@@ -15,12 +15,14 @@ REPORTED_SHARE = 0.95
 """Labels wait until so large a share of the won deals has been recorded."""
 
 
-def horizon_of(con: duckdb.DuckDBPyConnection, config: SnapshotsConfig) -> Horizon:
-    """The horizon, and how long the deals of this dataset take to be recorded."""
-    delay = con.execute(
-        f"SELECT quantile_disc(known_at - closed_at, {REPORTED_SHARE}) FROM deals WHERE won"
-    ).fetchall()[0][0]
-    return Horizon(config.horizon_days, int(delay or 0))
+def horizon_of(con: duckdb.DuckDBPyConnection, config: Config, exported_at: int) -> Horizon:
+    """The horizon, and how long deals take to be recorded, as seen before the test part."""
+    horizon_days = config.snapshots.horizon_days
+    before = exported_at - (config.split.test_days + horizon_days) * DAY_US
+    delay = con.execute(f"""
+        SELECT quantile_disc(known_at - closed_at, {REPORTED_SHARE}) FROM deals
+        WHERE won AND closed_at < {before}""").fetchall()[0][0]
+    return Horizon(horizon_days, int(delay or 0))
 
 
 def make_training(con: duckdb.DuckDBPyConnection, config: Config, exported_at: int) -> TimeLine:
@@ -28,7 +30,7 @@ def make_training(con: duckdb.DuckDBPyConnection, config: Config, exported_at: i
 
     Raises DataError when a part stays empty.
     """
-    horizon = horizon_of(con, config.snapshots)
+    horizon = horizon_of(con, config, exported_at)
     line = TimeLine.back_from(
         exported_at - horizon.label_delay,
         config.split.test_days * DAY_US,
@@ -169,7 +171,12 @@ def _more_history(
     first = con.execute("SELECT min(created_at) FROM leads").fetchall()[0][0]
     need = config.split.calibrate_days + config.split.test_days
     need += -(-3 * horizon.label_delay // DAY_US)
-    return (
+    waits = horizon.reporting_delay / DAY_US
+    late = (
+        f"Labels wait {waits:.1f} days, since so late after closed_at 5% of the won deals were still not "
+        "known; if known_at is only the date of a load, leave it out. "
+    )
+    return (late if waits else "") + (
         f"The leads span {words(first)} to {words(end)}; calibrate, test, two purges and one horizon take "
         f"{need} days and the fit part comes before them. Give a longer history, or shorten "
         "snapshots.horizon_days, split.calibrate_days or split.test_days."

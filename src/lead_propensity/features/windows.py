@@ -69,7 +69,10 @@ def current_version(version: str, snapshot: str) -> str:
 
 
 def open_at(lead: str, deal: str, snapshot: str, max_age_days: int) -> str:
-    """SQL condition: the lead exists, no deal (left-joined, may be null) has closed, it is not too old."""
+    """SQL condition: the lead exists, no deal (left-joined, may be null) has closed, it is not too old.
+
+    By the date that the deal closed, even where it was recorded later.
+    """
     return (
         f"({lead}.created_at < {snapshot}.as_of "
         f"AND {snapshot}.as_of - {lead}.created_at <= {max_age_days * DAY_US} "

@@ -1,8 +1,10 @@
 """Cold, warm and hot: where they begin, and what each promises.
 
-Fitted on the calibrate part's stock population, for the probability that `score` writes.
+Fitted on the calibrate part's stock population, at the stored level; `score` applies them to the
+tracked probability.
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -12,6 +14,7 @@ import pandas as pd
 from lead_propensity.config import BandsConfig
 from lead_propensity.model.folds import stable_hash
 from lead_propensity.model.intervals import Rate, clustered_rate
+from lead_propensity.model.level import tracked
 
 BANDS = ("cold", "warm", "hot")
 
@@ -97,15 +100,24 @@ class Bands:
         return replace(bands, promises=bands.promises_on(stock))
 
     def assign(
-        self, probability: np.ndarray, age_days: np.ndarray, lead_id: np.ndarray
+        self,
+        probability: np.ndarray,
+        age_days: np.ndarray,
+        lead_id: np.ndarray,
+        shift: np.ndarray | float = 0.0,
     ) -> np.ndarray:
-        """`cold`, `warm` or `hot` for each; an object array."""
+        """`cold`, `warm` or `hot` for each; an object array.
+
+        `shift` is the level that `probability` was moved by: leads tied at the cut stay tied.
+        """
         band = np.where(probability >= self.warm_from, "warm", "cold").astype(object)
         if self.hot_from is not None:
             hot = probability >= self.hot_from
             if self.hot_ties < 1.0:
-                tied = np.flatnonzero(probability == self.hot_from)
-                hot[tied] = unit_hash(lead_id[tied]) <= self.hot_ties
+                moved = np.broadcast_to(np.asarray(shift, dtype=np.float64), probability.shape)
+                cut = tracked(np.full(len(probability), self.hot_from), moved)
+                tied = np.flatnonzero(probability == cut)
+                hot[tied] &= unit_hash(lead_id[tied]) <= self.hot_ties
             band[hot & ~_too_old(age_days, self.oldest_age_days)] = "hot"
         return band
 
@@ -158,11 +170,28 @@ def cut_for(
     newly = _reaching(highest.to_numpy(), starts) - _reaching(known, starts)
     kept = int(np.sum(np.maximum.accumulate(newly) <= most))
     if kept < len(starts):
-        tied = highest.index[(highest == starts[kept]) & (before < starts[kept])]
-        room = most - (int(newly[kept]) - len(tied))
-        if room > 0:
-            return Cut(float(starts[kept]), float(np.sort(unit_hash(tied.to_numpy()))[room - 1]))
+        ties = _tie_share(highest, before, float(starts[kept]), most)
+        if ties is not None:
+            return Cut(float(starts[kept]), ties)
     return Cut(float(starts[kept - 1])) if kept else None
+
+
+def _tie_share(highest: pd.Series, before: pd.Series, cut: float, most: int) -> float | None:
+    """The largest share of the leads exactly at `cut` with at most `most` newly hot; None: no lead fits.
+
+    By the share some at the cut become hot; some that stood there before and rose were hot already.
+    """
+    reached, risen = (
+        highest.index[(highest == cut) & (before < cut)],
+        highest.index[(highest > cut) & (before == cut)],
+    )
+    always = int(((highest > cut) & (before < cut)).sum())
+    hashes = unit_hash(np.concatenate([reached.to_numpy(object), risen.to_numpy(object)]))
+    step = np.repeat([1, -1], [len(reached), len(risen)])
+    order = np.argsort(hashes, kind="stable")
+    newly = always + len(risen) + np.cumsum(step[order])
+    fits = np.flatnonzero(newly <= most)
+    return float(hashes[order][fits[-1]]) if len(fits) else None
 
 
 def _reaching(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -190,7 +219,7 @@ def _hot_cut(config: BandsConfig, stock: Stock, young: np.ndarray) -> tuple[Cut 
         rows, most = young, config.hot_per_week * stock.weeks
     else:
         rows = young & ~stock.earlier
-        most = int(config.hot_share * len(pd.unique(stock.lead_id[rows])))
+        most = math.floor(config.hot_share * len(pd.unique(stock.lead_id[rows])) + 1e-9)
     cut = cut_for(stock.probability[rows], stock.lead_id[rows], stock.earlier[rows], most)
     if cut is None:
         return None, f"the plan of {most} hot leads in the calibrate part leaves room for nobody."

@@ -5,8 +5,6 @@ import pandas as pd
 
 from lead_propensity.config import CRITERIA, RoutesConfig
 
-ROUTES = ("sales", "qualify", "follow_up", "nurture", "re-engage", "casual", "release")
-
 
 def assign(band: np.ndarray, X: pd.DataFrame, config: RoutesConfig) -> np.ndarray:
     """The route of each lead (n texts) from its band and its features as of the snapshot.

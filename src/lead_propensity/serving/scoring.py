@@ -48,7 +48,7 @@ def scored(
     prediction = model.predict(data.X, data.catalogue.fingerprint)
     probability = tracked(prediction.probability_untracked, shift)
     band = model.bands.assign(
-        probability, data.keys["age_days"].to_numpy(), data.keys["lead_id"].to_numpy()
+        probability, data.keys["age_days"].to_numpy(), data.keys["lead_id"].to_numpy(), shift
     )
     points = rules.score(Scorecard.model_validate(model.rules), data.rules)
     return data.keys[KEYS].assign(

@@ -1,5 +1,6 @@
 """From a name in MLflow to the portable model folder."""
 
+import os
 import re
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def fetch(model_uri: str, folder: Path) -> Path:
         raise ModelError(
             f"{model_uri!r} names no model. "
             "Give models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID/model."
+        )
+    if "MLFLOW_TRACKING_URI" not in os.environ and not Path("mlflow.db").exists():
+        raise ModelError(
+            f"{model_uri} is not to be had: there is no mlflow.db in {Path.cwd()}. Go to the folder that "
+            "the model was trained in, or set MLFLOW_TRACKING_URI."
         )
     folder.mkdir(parents=True, exist_ok=True)
     with connected() as tracking_uri:
