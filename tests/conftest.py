@@ -10,6 +10,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+collect_ignore = ["plugin"]
+"""An installed package in a folder of its own: only those tests see it that ask for `plugin`."""
+
 DATA_ROOT = "LEAD_PROPENSITY_DATA_ROOT"
 
 
@@ -30,3 +33,12 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"{DATA_ROOT} names {given}, which is no folder, see data/README.md")
     return root.resolve()
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package `lead-habits` is installed: here, and in the processes that the test starts."""
+    folder = Path(__file__).parent / "plugin"
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    return folder

@@ -147,6 +147,7 @@ def _rows(
             "rules_probability": by_rules,
             "rules_band": np.where(points >= 45, "hot", np.where(points >= 30, "warm", "cold")),
             "rules_reweighted_probability": by_rules,
+            "weight": 1.0,
             "logistic_probability": probability,
         }
     )

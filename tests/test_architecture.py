@@ -96,8 +96,8 @@ def test_mlflow_is_imported_in_tracking_alone():
     assert {Path(name).parts[0] for name in importers("mlflow")} == {"tracking"}
 
 
-def test_pyspark_is_not_imported_yet():
-    assert importers("pyspark") == []
+def test_pyspark_is_imported_in_one_file():
+    assert importers("pyspark") == ["serving/spark.py"]
 
 
 @pytest.mark.parametrize("package", ["pickle", "joblib", "cloudpickle", "dill", "shelve"])

@@ -7,6 +7,7 @@ successor *occurs*, a windowed count for negative types.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -15,6 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lead_propensity.config import EngineConfig
+from lead_propensity.data.database import opened
+from lead_propensity.data.workroom import IN_MEMORY, Allowance
 from lead_propensity.errors import ConfigError, DataError, ModelError
 from lead_propensity.features import dataset, matrix, snapshots
 from lead_propensity.features.catalogue import Catalogue
@@ -67,13 +71,17 @@ def catalogue() -> Catalogue:
 
 
 def seen_at(
-    catalogue: Catalogue, events: Sequence[tuple], as_of: int = T, threads: int = 1
+    catalogue: Catalogue,
+    events: Sequence[tuple],
+    as_of: int = T,
+    threads: int = 1,
+    allowance: Allowance = IN_MEMORY,
 ) -> Dataset:
     """The features of the leads a and b at one moment."""
     leads = [("a", T - 400 * DAY, "a"), ("b", T - 400 * DAY, "b")]
     con = database(leads, events, threads=threads)
     snapshots.make_open(con, SETTINGS.snapshots, as_of)
-    return matrix.build(con, catalogue, NO_RULES)
+    return matrix.build(con, catalogue, NO_RULES, allowance=allowance)
 
 
 def oracle(events: Sequence[tuple], lead: str, as_of: int) -> dict[str, float]:
@@ -153,9 +161,9 @@ def test_order_threads_and_buckets_change_no_bit(
     shuffled = list(events)
     order.shuffle(shuffled)  # type: ignore[attr-defined]
     before = seen_at(catalogue, events).X
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshots, "ROWS_PER_BUCKET", 1)
-        after = seen_at(catalogue, shuffled, threads=2).X
+    with opened(EngineConfig(threads=2)) as (_, allowance):
+        small = replace(allowance, array_bytes=6_000)
+        after = seen_at(catalogue, shuffled, threads=2, allowance=small).X
     assert before.equals(after)
 
 

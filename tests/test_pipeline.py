@@ -209,7 +209,7 @@ def test_the_level_of_a_score_is_the_level_that_was_judged(crm: Path, tmp_path: 
     run = pipeline.train(drifting, tmp_path / "run")
     level = replace(run.model.level, step_variance=0.01)
     replace(run.model, level=level).save(tmp_path / "tracked")
-    with opened(drifting.engine) as con:
+    with opened(drifting.engine) as (con, _):
         found = tables.check(con, drifting)
         data = dataset.training(con, dataset.plan(con, drifting, found.exported_at), silent)
     model = pipeline.load_model(str(tmp_path / "tracked"))
@@ -362,7 +362,7 @@ def test_silence_never_raises_the_interest_of_a_real_lead(run: TrainedRun, confi
     """Invariant 6 from raw events to the side model: nothing happens, and time passes."""
     model = run.model
     card = Scorecard.model_validate(model.rules)
-    with opened(config.engine) as con:
+    with opened(config.engine) as (con, _):
         now = tables.check(con, config).exported_at
         con.execute(f"DELETE FROM events WHERE greatest(occurred_at, known_at) >= {now}")
         interest = []

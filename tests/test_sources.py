@@ -10,6 +10,7 @@ import pytest
 
 from factory_tables import CLEAN, HEADERS, Checked, checked, history, write_csv
 from lead_propensity.config import Config, EngineConfig
+from lead_propensity.data import memory
 from lead_propensity.data.database import opened
 from lead_propensity.data.tables import check
 from lead_propensity.errors import ConfigError, DataError, LeadPropensityError
@@ -228,23 +229,32 @@ def test_a_database_reads_nothing_but_what_was_declared(tmp_path: Path) -> None:
             con.execute(statement)
 
 
+def hardly_enough() -> EngineConfig:
+    """The least that is not refused: some 85 MB for the SQL engine."""
+    limit = memory.resident_bytes() + memory.LEAST + 20 * memory.MEGABYTE
+    return EngineConfig(threads=1, memory_limit=f"{limit // 1000}KB")
+
+
 def test_too_little_memory_says_how_to_get_more() -> None:
-    with pytest.raises(DataError, match=r"(?s)memory of 15\.\d MiB does not suffice.*Raise engine"):  # noqa: SIM117
-        with opened(EngineConfig(threads=1, memory_limit="16MB")) as con:
+    match = (
+        r"(?s)share of engine\.memory_limit \(\d+ MB\), \d\d MB, does not suffice.*Raise engine"
+    )
+    with pytest.raises(DataError, match=match):  # noqa: SIM117
+        with opened(hardly_enough()) as (con, _):
             con.execute("SET max_temp_directory_size = '1MB'")
             con.execute(
-                "CREATE TABLE t AS SELECT range AS a, md5(range::VARCHAR) AS b FROM range(3000000)"
+                "CREATE TABLE t AS SELECT range AS a, md5(range::VARCHAR) AS b FROM range(5000000)"
             )
 
 
 def test_too_little_memory_is_no_fault_of_the_file(tmp_path: Path) -> None:
-    rows = [(f"L{n}", "2024-01-01T00:00:00Z", "x" * 200) for n in range(60_000)]
+    rows = [(f"L{n}", "2024-01-01T00:00:00Z", "x" * 2_000) for n in range(100_000)]
     write_csv(tmp_path / "x.csv", ("lead_id", "created_at", "note"), rows)
     config = Config.model_validate(
         {"name": "t", "data": {"leads": {"path": "x.csv"}, "deals": {"path": "x.csv"}}},
         context={"folder": tmp_path},
     )
     with pytest.raises(DataError, match="does not suffice"):  # noqa: SIM117
-        with opened(EngineConfig(threads=1, memory_limit="10MB")) as con:
+        with opened(hardly_enough()) as (con, _):
             con.execute("SET max_temp_directory_size = '1MB'")
             check(con, config)

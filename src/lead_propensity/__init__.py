@@ -6,15 +6,18 @@ from lead_propensity.config import Config
 from lead_propensity.config import load as load_config
 from lead_propensity.data.simulate import simulate
 from lead_propensity.errors import ConfigError, DataError, LeadPropensityError, ModelError
+from lead_propensity.features.custom import CustomFeature, History
 from lead_propensity.model.propensity import PropensityModel
-from lead_propensity.pipeline import check, features, load_model, score, train
+from lead_propensity.pipeline import check, features, load_model, score, train, write_features
 
 __version__ = version("lead-propensity")
 
 __all__ = [
     "Config",
     "ConfigError",
+    "CustomFeature",
     "DataError",
+    "History",
     "LeadPropensityError",
     "ModelError",
     "PropensityModel",
@@ -25,4 +28,5 @@ __all__ = [
     "score",
     "simulate",
     "train",
+    "write_features",
 ]

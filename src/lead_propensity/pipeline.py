@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,20 +18,24 @@ from lead_propensity.config import Config
 from lead_propensity.data import tables
 from lead_propensity.data.database import digest, opened
 from lead_propensity.data.engine import count_rows
+from lead_propensity.data.merging import sorted_table
 from lead_propensity.data.moments import microseconds, words
 from lead_propensity.data.tables import Check
+from lead_propensity.data.workroom import Allowance
 from lead_propensity.errors import ConfigError
 from lead_propensity.evaluation.context import context
 from lead_propensity.evaluation.scorecard import scorecard
-from lead_propensity.features import dataset, exported, matrix, snapshots
+from lead_propensity.features import dataset, exported, matrix
+from lead_propensity.features.dataset import Plan
 from lead_propensity.features.matrix import Dataset
-from lead_propensity.features.points import Scorecard
+from lead_propensity.features.sampling import Sample
 from lead_propensity.features.windows import DAY_US
 from lead_propensity.files import new_folder, write_parquet, write_table, write_text
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.progress import Progress, silent
 from lead_propensity.reporting import pictures, report
-from lead_propensity.serving import judging, scoring
+from lead_propensity.serving import distributed, judging, night, scoring
+from lead_propensity.serving.tasks import matrix_schema
 from lead_propensity.tracking.registry import fetch
 from lead_propensity.tracking.runs import LoggedRun, log_run
 
@@ -49,17 +55,27 @@ class ScoredLeads:
     """What `score` wrote."""
 
     out: Path
-    table: pa.Table
+    table: pa.Table | None
+    """None on Spark, where the scores need not fit this machine: read them from the folder `out`."""
+    bands: dict[str, int]
+    """How many leads each band holds, hot first."""
     found: Check
     """What the contracts found in the tables that were scored."""
     notes: tuple[str, ...]
     """What the reader of the scores should know, in words."""
 
     @property
-    def bands(self) -> dict[str, int]:
-        """How many leads each band holds, hot first."""
-        counts = pd.Series(self.table["band"].to_pylist(), dtype=object).value_counts()
-        return {band: int(counts.get(band, 0)) for band in ("hot", "warm", "cold")}
+    def rows(self) -> int:
+        return sum(self.bands.values())
+
+
+@dataclass(frozen=True)
+class WrittenFeatures:
+    """What `write_features` wrote."""
+
+    out: Path
+    snapshots: int
+    features: int
 
 
 def check(config: Config, quarantine: Path | None = None) -> Check:
@@ -68,7 +84,7 @@ def check(config: Config, quarantine: Path | None = None) -> Check:
     Raises ConfigError where the config or its rules cannot be read.
     """
     dataset.rules_of(config)
-    with opened(config.engine) as con:
+    with opened(config.engine) as (con, _):
         found = tables.check(con, config)
         if quarantine is not None:
             tables.write_quarantine(con, found, quarantine)
@@ -76,34 +92,64 @@ def check(config: Config, quarantine: Path | None = None) -> Check:
 
 
 def features(
-    config: Config,
-    out: Path | str | None = None,
-    as_of: datetime | None = None,
-    progress: Progress = silent,
+    config: Config, as_of: datetime | None = None, progress: Progress = silent
 ) -> pd.DataFrame:
-    """The matrix: `lead_id, as_of, order, won, part` and one column a feature; written to `out` if given.
+    """The matrix: `lead_id, as_of, order, won, part` and one column a feature.
 
     Without `as_of` the training population of all parts; with it the leads open then, part `scoring`,
-    by the vocabulary that the fit part taught.
+    by the vocabulary that the fit part taught; these are all, also where training takes a sample.
+    Raises ConfigError, DataError where it does not fit the memory: see `write_features`.
     """
+    if config.engine.kind == "spark":
+        raise ConfigError(
+            "features gives a frame in this machine's memory, engine.kind is spark. "
+            "Use write_features, or set engine.kind: local."
+        )
+    parts = list(_matrix(config, as_of, progress))
+    frame = pd.concat([matrix.to_frame(part) for part in parts], ignore_index=True)
+    return frame if len(parts) == 1 else frame.sort_values(["order", "lead_id"], ignore_index=True)
+
+
+def write_features(
+    config: Config, out: Path | str, as_of: datetime | None = None, progress: Progress = silent
+) -> WrittenFeatures:
+    """Write the matrix to a file, also one that does not fit the memory; on Spark to a folder of files.
+
+    On Spark the matrix is of all leads, also where training takes a sample. Raises ConfigError, DataError.
+    """
+    if config.engine.kind == "spark":
+        distributed.refuse(config)
+        distributed.require_folder_name(Path(out))
+        moment = None if as_of is None else microseconds(as_of, config.data.timezone)
+        done, columns = distributed.features(config, Path(out), moment, progress)
+        return WrittenFeatures(Path(out), done.facts.get("rows", 0), columns)
+    rows, columns = 0, 0
+    with sorted_table(Path(out), ("order", "lead_id"), config.engine) as writer:
+        for part in _matrix(config, as_of, progress):
+            fingerprint = {"lead_propensity.fingerprint": part.catalogue.fingerprint}
+            schema = matrix_schema(part.catalogue).with_metadata(fingerprint)
+            frame = matrix.to_frame(part)
+            writer.add(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
+            rows, columns = rows + len(part), len(part.catalogue.features)
+    return WrittenFeatures(Path(out), rows, columns)
+
+
+def _matrix(config: Config, as_of: datetime | None, progress: Progress) -> Iterator[Dataset]:
+    """The matrix that `features` speaks of, in pieces."""
     if as_of is not None and config.data.exported is not None:
         raise ConfigError("--as-of: rows as exported have no history to go back in. Leave it out.")
-    with opened(config.engine) as con:
+    with opened(config.engine) as (con, allowance):
         found = _checked(con, config, progress, learning=True)
         made = dataset.plan(con, config, found.exported_at)
         if as_of is None:
-            data = dataset.training(con, made, progress)
-            data = data.rows((data.keys["population"] == "training").to_numpy())
-        else:
-            moment = microseconds(as_of, config.data.timezone)
-            data = dataset.open_leads(con, config, made.catalogue, made.card, moment, progress)
-    frame = matrix.to_frame(data)
-    if out is not None:
-        fingerprint = {"lead_propensity.fingerprint": data.catalogue.fingerprint}
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **fingerprint})
-        write_table(table, Path(out))
-    return frame
+            con.execute("DELETE FROM snapshots WHERE population <> 'training'")
+            yield from dataset.training_pieces(con, made, progress, allowance)
+        elif made.sample.one_in == 1:
+            yield from _open_leads(con, config, made, as_of, progress, allowance)
+    if as_of is not None and made.sample.one_in > 1:
+        with opened(config.engine) as (con, allowance):
+            _checked(con, config, progress)  # the rows of all leads, once more
+            yield from _open_leads(con, config, made, as_of, progress, allowance)
 
 
 def train(config: Config, out: Path | str | None = None, progress: Progress = silent) -> TrainedRun:
@@ -115,11 +161,11 @@ def train(config: Config, out: Path | str | None = None, progress: Progress = si
     started = datetime.now(UTC)
     folder = Path(out) if out else Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
     with new_folder(folder) as scratch:
-        with opened(config.engine) as con:
-            found = _checked(con, config, progress, learning=True)
-            made = dataset.plan(con, config, found.exported_at)
-            data = dataset.training(con, made, progress)
-            data_digest = digest(con)
+        with opened(config.engine) as (con, allowance):
+            found, sampled = _learnable(con, config, folder, progress)
+            data_digest = digest(con)  # of all leads that are here: the plan may keep a sample
+            made = dataset.plan(con, config, found.exported_at, sampled)
+            data = dataset.training(con, made, progress, allowance)
             tables.write_quarantine(con, found, scratch / "private" / "quarantine")
         model = PropensityModel.fit(data, config, progress)
         model = replace(model, rules=made.card.model_dump(mode="json", by_alias=True))
@@ -155,32 +201,49 @@ def score(
     if every_row and not as_exported:
         raise ConfigError("every_row is for rows as exported. Give --as-of for an event history.")
     model = load_model(model_source)
-    with opened(config.engine) as con:
+    if config.engine.kind == "spark":
+        return _scored_on_spark(config, model, Path(out), as_of, progress)
+    with opened(config.engine) as (con, allowance):
         found = _checked(con, config, progress)
-        unclear = 0
         if as_exported:
             moment = exported.make_scoring(con, model.level.label_delay, every_row)
-            rows = matrix.build(con, model.catalogue, _card(model), progress)
-            data, past = rows.part("scoring"), rows
+            rows = matrix.build(con, model.catalogue, night.card_of(model), progress, allowance)
+            past, pieces = rows, iter([rows.part("scoring")])
         else:
             moment = (
                 found.exported_at if as_of is None else microseconds(as_of, config.data.timezone)
             )
-            data = dataset.open_leads(con, config, model.catalogue, _card(model), moment, progress)
-            # The open leads themselves have no outcome and tell nothing.
-            past = _past(con, config, model, moment) if model.level.is_on else data
-            unclear = count_rows(con, "unclear_leads")
-    shift, until = scoring.level(model, np.array([moment]), past)
-    n = len(data)
-    frame = scoring.scored(
-        model, data, np.repeat(shift, n), np.repeat(until, n), config.bands.routes
-    )
-    progress("explaining", 0, 1)
-    why = scoring.reasons(model, data, frame)
-    progress("explaining", 1, 1)
-    table = scoring.scores_table(frame, why, model, pd.Timestamp.now(tz="UTC"))
+            dataset.require_tables(config, model.catalogue, night.card_of(model))
+            past = night.past(con, config, model, moment, allowance)
+            pieces = night.open_leads(con, config, model, moment, progress, allowance)
+        (shift,), (until,) = scoring.level(model, np.array([moment]), past)
+        now, routes = pd.Timestamp.now(tz="UTC"), config.bands.routes
+        parts = [night.scores(model, piece, (shift, until), routes, now) for piece in pieces]
+        unclear = 0 if as_exported else count_rows(con, "unclear_leads")
+    table = pa.concat_tables(parts).sort_by([("order", "ascending"), ("lead_id", "ascending")])
     write_table(table, Path(out))
-    return ScoredLeads(Path(out), table, found, _notes(found, model, moment, unclear))
+    counts = Counter(table["band"].to_pylist())
+    return ScoredLeads(
+        Path(out), table, _bands(counts), found, _notes(found, model, moment, unclear)
+    )
+
+
+def _scored_on_spark(
+    config: Config, model: PropensityModel, out: Path, as_of: datetime | None, progress: Progress
+) -> ScoredLeads:
+    distributed.refuse(config, moment_given=as_of is not None)
+    distributed.require_folder_name(out)
+    told = config.data.exported_at if as_of is None else as_of
+    assert told is not None
+    moment = microseconds(told, config.data.timezone)
+    dataset.require_tables(config, model.catalogue, night.card_of(model))
+    done = distributed.score(config, model, out, moment, progress)
+    notes = _notes(done.found, model, moment, done.facts.get("unclear", 0))
+    return ScoredLeads(out, None, _bands(done.facts), done.found, notes)
+
+
+def _bands(counts: Mapping[Any, int]) -> dict[str, int]:
+    return {band: int(counts.get(band, 0)) for band in ("hot", "warm", "cold")}
 
 
 def load_model(source: str | Path) -> PropensityModel:
@@ -202,17 +265,26 @@ def _checked(
     return found
 
 
-def _card(model: PropensityModel) -> Scorecard:
-    return Scorecard.model_validate(model.rules)
+def _learnable(
+    con: duckdb.DuckDBPyConnection, config: Config, folder: Path, progress: Progress
+) -> tuple[Check, Sample | None]:
+    """The checked tables to train on; Spark brings a sample of them here already."""
+    if config.engine.kind == "local":
+        return _checked(con, config, progress, learning=True), None
+    distributed.refuse(config)
+    return distributed.sampled(con, config, folder, progress)
 
 
-def _past(
-    con: duckdb.DuckDBPyConnection, config: Config, model: PropensityModel, moment: int
-) -> Dataset:
-    """The snapshots that may tell the level at `moment`."""
-    trained = config.snapshots.model_copy(update={"horizon_days": model.horizon_days})
-    snapshots.make_cohorts(con, trained, moment, model.level.after, model.level.label_delay)
-    return matrix.build(con, model.catalogue, _card(model))
+def _open_leads(
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    made: Plan,
+    as_of: datetime,
+    progress: Progress,
+    allowance: Allowance,
+) -> Iterator[Dataset]:
+    moment = microseconds(as_of, config.data.timezone)
+    return dataset.open_pieces(con, config, made.catalogue, made.card, moment, progress, allowance)
 
 
 def _notes(found: Check, model: PropensityModel, moment: int, unclear: int) -> tuple[str, ...]:

@@ -102,10 +102,10 @@ def features(
     require_table_name(out)
     settings = load(config, overrides or ())
     with progress(quiet) as report:
-        frame = pipeline.features(settings, out, as_of, report)
+        made = pipeline.write_features(settings, out, as_of, report)
     if not quiet:
         console().print(
-            f"{len(frame):,} snapshots with {frame.shape[1] - 5} features -> {out}", highlight=False
+            f"{made.snapshots:,} snapshots with {made.features} features -> {out}", highlight=False
         )
 
 
@@ -195,7 +195,7 @@ def demo(
         if not quiet:
             counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
             console().print(
-                f"{len(scored.table):,} open leads scored: {counts}\n  -> {scored.out}",
+                f"{scored.rows:,} open leads scored: {counts}\n  -> {scored.out}",
                 highlight=False,
             )
 

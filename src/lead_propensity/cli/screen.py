@@ -87,7 +87,7 @@ def print_check(found: Check) -> None:
 
 def print_scored(scored: Any) -> None:
     """How many leads each band holds, what was set aside on the way there, and what to know of it."""
-    screen, n = console(), len(scored.table)
+    screen, n = console(), scored.rows
     if n == 0:
         screen.print(f"No open lead to score: {scored.out} has no rows.", highlight=False)
     else:

@@ -24,7 +24,21 @@ CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 Days = Annotated[int, Field(ge=1, le=3650)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Family = Literal[
+    "counts", "values", "recency", "decay", "active_days", "breadth", "trend",
+    "sessions", "clock", "rhythm", "topics", "dwell",
+]  # fmt: skip
 AttributeKind = Literal["number", "category", "boolean", "date", "email"]
+
+
+def known_zone(zone: str | None) -> str | None:
+    """The name of a time zone, or none. Raises ValueError for another text."""
+    if zone is not None:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{zone!r} is no time zone; use a name like Europe/Berlin") from error
+    return zone
 
 
 class Strict(BaseModel):
@@ -114,14 +128,7 @@ class DataConfig(Strict):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, zone: str | None) -> str | None:
-        if zone is not None:
-            try:
-                ZoneInfo(zone)
-            except (ZoneInfoNotFoundError, ValueError) as error:
-                raise ValueError(
-                    f"{zone!r} is no time zone; use a name like Europe/Berlin"
-                ) from error
-        return zone
+        return known_zone(zone)
 
     @model_validator(mode="after")
     def _zone_of_the_export(self) -> Self:
@@ -152,6 +159,9 @@ class SnapshotsConfig(Strict):
     """Look at these lead ages instead of at a calendar grid."""
     horizon_days: Days = 90
     max_age_days: Days = 365
+    max_leads: Annotated[int, Field(ge=100)] | None = None
+    """Train on about so many leads at most, chosen by a hash of `lead_id` (default: all); each then stands
+    for several."""
 
     @field_validator("ages_days")
     @classmethod
@@ -172,6 +182,19 @@ class SnapshotsConfig(Strict):
 class FeaturesConfig(Strict):
     """Which features are made."""
 
+    families: tuple[Family, ...] = (
+        "counts",
+        "values",
+        "recency",
+        "decay",
+        "active_days",
+        "breadth",
+        "trend",
+    )
+    """What is measured of the events. Beyond the default: `sessions` (visits), `clock` (times of day,
+    weekends), `rhythm` (how regular), `topics` (what leads read about), `dwell` (mean values)."""
+    timezone: str | None = None
+    """Zone in which days, hours and weekends are told apart (default: `data.timezone`, else UTC)."""
     windows_days: tuple[Days, ...] = (7, 30, 90)
     half_lives_days: tuple[Days, ...] = (14,)
     explicit: Names = "all"
@@ -182,6 +205,8 @@ class FeaturesConfig(Strict):
     """Event types that no feature and no rule may see, such as those that record the outcome."""
     negative_events: tuple[str, ...] = ("unsubscribe",)
     """Event types that speak against interest; they count over all time."""
+    custom: tuple[str, ...] = ()
+    """Features that installed packages bring, by name; see the page Custom features."""
     kinds: dict[str, AttributeKind] = {}
     """Attribute kinds where the guess from the data is wrong."""
     criteria: dict[Criterion, str] = {}
@@ -193,6 +218,11 @@ class FeaturesConfig(Strict):
     @classmethod
     def _ascending(cls, days: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(days)))
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, zone: str | None) -> str | None:
+        return known_zone(zone)
 
 
 class SplitConfig(Strict):
@@ -263,13 +293,34 @@ class RegistryConfig(Strict):
     """Registered model (default: `lead-propensity-<name>`)."""
 
 
+class SparkConfig(Strict):
+    """Where Spark runs, for `engine.kind: spark`."""
+
+    master: str = "local[*]"
+    """Spark's master URL, e.g. `spark://host:7077`, `yarn` or `local[4]`."""
+    options: dict[str, str] = {}
+    """Spark's own settings by their names, e.g. `spark.executor.memory: 8g`."""
+    partitions: Annotated[int, Field(ge=1)] | None = None
+    """Into how many parts the leads are cut (default: by the size of the files and the number of cores)."""
+    chunk_rows: Annotated[int, Field(ge=1)] = 200_000
+    """About so many rows of whole leads are worked on at a time; memory grows with it."""
+
+
 class EngineConfig(Strict):
     """What the machine may use. Results do not depend on it."""
+
+    kind: Literal["local", "spark"] = "local"
+    """`local`: this machine; `spark`: a cluster, when one machine is outgrown (the page Spark)."""
+    spark: SparkConfig = SparkConfig()
 
     threads: Annotated[int, Field(ge=1)] | None = None
     """Default: all cores."""
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")] | None = None
-    """Of the SQL engine, e.g. `2GB`; beyond it work spills to disk."""
+    """Of the whole process, e.g. `4GB`; default: 60% of what the machine or container offers. Work that
+    does not fit goes to disk."""
+    work_folder: str | None = None
+    """An absolute path for scratch files, in `lead-propensity-<user>` below it; default: the system's
+    temporary folder."""
 
 
 class Config(Strict):
@@ -288,6 +339,14 @@ class Config(Strict):
     engine: EngineConfig = EngineConfig()
 
     _folder: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _sample_of_a_history(self) -> Self:
+        if self.data.exported is not None and self.snapshots.max_leads is not None:
+            raise ValueError(
+                "snapshots.max_leads is for an event history; rows as exported are all used. Leave it out"
+            )
+        return self
 
     def model_post_init(self, context: Any) -> None:
         """Relative paths start where the config file lies: `load` gives it as validation context."""

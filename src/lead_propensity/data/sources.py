@@ -1,11 +1,14 @@
 """Declared sources -> raw tables in DuckDB, every row as it came."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
-from lead_propensity.config import Config, TableSource
+from lead_propensity.config import Config, DataConfig, TableSource
 from lead_propensity.data.engine import identifier, literal, lock_down
 from lead_propensity.errors import ConfigError, DataError
 
@@ -41,31 +44,51 @@ class RawTable:
         return f"raw_{self.name}"
 
 
+def declared(data: DataConfig) -> dict[str, TableSource]:
+    """The tables of the config by their names."""
+    found = {name: getattr(data, name) for name in (*HISTORY, "exported")}
+    return {name: table for name, table in found.items() if table is not None}
+
+
 def load(con: duckdb.DuckDBPyConnection, config: Config) -> list[RawTable]:
     """Read every declared table. The connection may read the declared paths only, from then on.
 
     Texts in `data.null_values` and NaN become NULL. Raises ConfigError for paths and queries that
     cannot work, DataError for unreadable files.
     """
+    with _views(con, config) as raws:
+        for raw in raws:
+            view = f"FROM {identifier(_view(raw.name))} AS q({_places(raw)})"
+            columns = _selected(raw, config.data.null_values)
+            execute(con, f"CREATE TABLE main.raw_{raw.name} AS SELECT {columns} {view}", raw.source)
+    return raws
+
+
+def described(con: duckdb.DuckDBPyConnection, config: Config) -> list[RawTable]:
+    """The tables that `load` would create, without reading their rows. Raises as `load` does."""
+    with _views(con, config) as raws:
+        return raws
+
+
+@contextmanager
+def _views(con: duckdb.DuckDBPyConnection, config: Config) -> Iterator[list[RawTable]]:
+    """Locks the connection down; for the block there is a view of each declared table."""
     data = config.data
-    declared: dict[str, TableSource] = {
-        name: table for name in (*HISTORY, "exported") if (table := getattr(data, name)) is not None
-    }
+    tables = declared(data)
     paths = {name: config.resolve(path) for name, path in data.raw.items()}
-    for name, table in declared.items():
+    for name, table in tables.items():
         if table.path is not None:
             paths[_view(name)] = config.resolve(table.path)
     _all_exist(paths)
-    readers = {name: _reader(path, data.null_values) for name, path in paths.items()}
+    readers = {name: reader(files_of(path), data.null_values) for name, path in paths.items()}
     lock_down(con, paths.values())
-    _create_views(con, declared, paths, readers)
-    raws = []
-    for name, table in declared.items():
-        source = str(paths.get(_view(name), f"data.{name}.sql"))
-        raws.append(_materialise(con, name, table, source, data.null_values))
-    for name in {*readers, *map(_view, declared)}:
+    _create_views(con, tables, paths, readers)
+    yield [
+        _described(con, name, table, str(paths.get(_view(name), f"data.{name}.sql")))
+        for name, table in tables.items()
+    ]
+    for name in {*readers, *map(_view, tables)}:
         con.execute(f"DROP VIEW {identifier(name)}")
-    return raws
 
 
 def _create_views(
@@ -78,44 +101,43 @@ def _create_views(
     for name, reader in readers.items():
         # Temporary, so that a raw file may be called `leads`, as our own table will be.
         view = f"CREATE TEMP VIEW {identifier(name)} AS SELECT * FROM {reader}"
-        _run(con, view, str(paths[name]))
+        execute(con, view, str(paths[name]))
     for name, table in declared.items():
         if table.sql is not None:
             _require_one_select(con, name, table.sql)
             view = f"CREATE TEMP VIEW {identifier(_view(name))} AS {table.sql}"
-            _run(con, view, f"data.{name}.sql")
+            execute(con, view, f"data.{name}.sql")
 
 
 def _view(table: str) -> str:
     return f"table {table}"
 
 
-def _materialise(
-    con: duckdb.DuckDBPyConnection,
-    name: str,
-    table: TableSource,
-    source: str,
-    null_values: tuple[str, ...],
+def _described(
+    con: duckdb.DuckDBPyConnection, name: str, table: TableSource, source: str
 ) -> RawTable:
-    view = identifier(_view(name))
-    described = [(row[0], row[1]) for row in con.execute(f"DESCRIBE {view}").fetchall()]
-    columns: dict[str, Column] = {}
-    selected = []
-    for place, (theirs, kind) in enumerate(described):
-        if theirs in table.exclude:
-            continue
-        columns[theirs] = Column(f"c{len(columns)}", kind)
-        selected.append(f"{_or_null(f'q{place}', kind, null_values)} AS {columns[theirs].sql}")
-    aliases = ", ".join(f"q{place}" for place in range(len(described)))
-    _run(
-        con,
-        f"CREATE TABLE main.raw_{name} AS SELECT {', '.join(selected) or 'NULL'} FROM {view} AS q({aliases})",
-        source,
-    )
-    return RawTable(name, source, table, columns, tuple(theirs for theirs, _ in described))
+    described = con.execute(f"DESCRIBE {identifier(_view(name))}").fetchall()
+    kept = [(row[0], row[1]) for row in described if row[0] not in table.exclude]
+    columns = {theirs: Column(f"c{place}", kind) for place, (theirs, kind) in enumerate(kept)}
+    return RawTable(name, source, table, columns, tuple(row[0] for row in described))
 
 
-def _or_null(column: str, kind: str, null_values: tuple[str, ...]) -> str:
+def _places(raw: RawTable) -> str:
+    """SQL: `q0, q1 ...`, a name for each column that the source offers."""
+    return ", ".join(f"q{place}" for place in range(len(raw.offered)))
+
+
+def _selected(raw: RawTable, null_values: tuple[str, ...]) -> str:
+    """SQL: the columns to read, by their names in the database."""
+    columns = [
+        f"{or_null(f'q{place}', raw.columns[theirs].type, null_values)} AS {raw.columns[theirs].sql}"
+        for place, theirs in enumerate(raw.offered)
+        if theirs in raw.columns
+    ]
+    return ", ".join(columns) or "NULL"
+
+
+def or_null(column: str, kind: str, null_values: tuple[str, ...]) -> str:
     """SQL: the column without what means missing."""
     if kind == "VARCHAR":
         missing = ", ".join(literal(value) for value in {"": None, **dict.fromkeys(null_values)})
@@ -138,11 +160,10 @@ def _require_one_select(con: duckdb.DuckDBPyConnection, name: str, sql: str) -> 
         )
 
 
-def _reader(path: Path, null_values: tuple[str, ...]) -> str:
-    """SQL that reads the files. Only the delimiter of CSV is guessed: a guess of more loses lines."""
-    files = _files(path)
+def reader(files: Sequence[Path], null_values: tuple[str, ...]) -> str:
+    """SQL that reads files of one kind. Only the delimiter of CSV is guessed: a guess of more loses lines."""
     listed = "[" + ", ".join(literal(str(file)) for file in files) + "]"
-    if _format(files[0]) == "parquet":
+    if kind_of(files[0]) == "parquet":
         return f"read_parquet({listed}, union_by_name = true)"
     nulls = "[" + ", ".join(literal(value) for value in null_values) + "]"
     return (
@@ -151,13 +172,14 @@ def _reader(path: Path, null_values: tuple[str, ...]) -> str:
     )
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """The files that a declared path stands for. Raises ConfigError, DataError where they cannot be read."""
     if path.is_dir():
         found = sorted(path.rglob("*"))
-        files = [file for file in found if _format(file) and not file.name.startswith((".", "_"))]
+        files = [file for file in found if kind_of(file) and not file.name.startswith((".", "_"))]
     else:
         files = [path]
-    kinds = {_format(file) for file in files}
+    kinds = {kind_of(file) for file in files}
     if kinds == {None}:
         raise ConfigError(f"{path} is neither CSV, CSV.gz nor Parquet. Convert it to one of these.")
     if len(kinds) != 1:
@@ -169,7 +191,8 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _format(path: Path) -> str | None:
+def kind_of(path: Path) -> str | None:
+    """`csv` or `parquet`, by the file's ending; None for others."""
     name = path.name.lower()
     return next((kind for ending, kind in _READERS.items() if name.endswith(ending)), None)
 
@@ -185,9 +208,17 @@ def _all_exist(paths: dict[str, Path]) -> None:
         raise ConfigError(f"declared data is not there:\n{listed}\nCorrect the paths under `data`.")
 
 
-def _run(con: duckdb.DuckDBPyConnection, statement: str, source: str) -> None:
-    try:
+def execute(con: duckdb.DuckDBPyConnection, statement: str, source: str) -> None:
+    """Run a statement that reads `source`. Raises as `reading` does."""
+    with reading(source):
         con.execute(statement)
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Raises ConfigError for queries that do not fit the data, DataError for files that cannot be read."""
+    try:
+        yield
     except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
         raise ConfigError(f"{source}: the query does not fit the data: {error}") from error
     except duckdb.PermissionException as error:
@@ -196,7 +227,7 @@ def _run(con: duckdb.DuckDBPyConnection, statement: str, source: str) -> None:
         ) from error
     except duckdb.OutOfMemoryException:
         raise  # no fault of the file: see database.opened
-    except duckdb.Error as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two: read through Arrow
         message = str(error).split("\nPossible")[0].strip()
         raise DataError(
             f"{source} cannot be read: {message}\n"

@@ -1,10 +1,14 @@
 """Raw columns -> our columns, typed: times as microseconds UTC, numbers as doubles, the rest as text."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
 import duckdb
 
 from lead_propensity.config import DataConfig, ExportedSource
 from lead_propensity.data.contract import NUMBERS, OPTIONAL, REQUIRED, TIMES, their_column
-from lead_propensity.data.engine import count_rows, literal
+from lead_propensity.data.engine import literal
 from lead_propensity.data.sources import Column, RawTable
 from lead_propensity.data.values import (
     is_time,
@@ -15,11 +19,32 @@ from lead_propensity.data.values import (
 )
 
 
-def stage(con: duckdb.DuckDBPyConnection, raw: RawTable, data: DataConfig) -> list[str]:
+@dataclass(frozen=True)
+class Zoneless:
+    """Times of one column that carry no zone, and none is declared."""
+
+    table: str
+    source: str
+    column: str
+    count: int
+    example: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.table}.{self.column}: {self.count} times carry no zone, e.g. {self.example!r} "
+            f"({self.source}). Declare it: data.timezone: UTC, or a name like Europe/Berlin."
+        )
+
+    @classmethod
+    def sum(cls, several: Sequence[Self]) -> Self:
+        """Of one column, found in several parts of the rows."""
+        first = min(several, key=lambda one: one.example)
+        return replace(first, count=sum(one.count for one in several))
+
+
+def stage(con: duckdb.DuckDBPyConnection, raw: RawTable, data: DataConfig) -> list[str | Zoneless]:
     """Create `staged_<table>(row, ...)`: our columns, NULL where unreadable. Returns what stops the run."""
-    if count_rows(con, raw.sql_name) == 0:
-        return [f"{raw.name}: {raw.source} holds no row; at least one is needed."]
-    problems = []
+    problems: list[str | Zoneless] = []
     columns = []
     for ours in (*REQUIRED[raw.name], *OPTIONAL[raw.name]):
         theirs = their_column(raw, ours)
@@ -48,7 +73,7 @@ def _typed(table: str, ours: str, theirs: Column | None, zone: str | None) -> st
 
 def _time_problems(
     con: duckdb.DuckDBPyConnection, raw: RawTable, ours: str, theirs: Column, zone: str | None
-) -> list[str]:
+) -> list[str | Zoneless]:
     if not is_time(theirs.type):
         filled = con.execute(f"SELECT count({theirs.sql}) FROM {raw.sql_name}").fetchall()[0][0]
         problem = (
@@ -62,12 +87,7 @@ def _time_problems(
         f"SELECT count(*), min(CAST({theirs.sql} AS VARCHAR)) FROM {raw.sql_name} "
         f"WHERE {is_zoneless(theirs.sql, theirs.type)}"
     ).fetchall()[0]
-    if count == 0:
-        return []
-    return [
-        f"{raw.name}.{ours}: {count} times carry no zone, e.g. {example!r} ({raw.source}). "
-        "Declare it: data.timezone: UTC, or a name like Europe/Berlin."
-    ]
+    return [Zoneless(raw.name, raw.source, ours, count, example)] if count else []
 
 
 def _exported_columns(

@@ -81,14 +81,15 @@ def weekly(stock: pd.DataFrame, plan: int | None) -> dict[str, Any] | None:
     """Newly hot leads in each calendar week, each lead once; None where snapshots carry no time.
 
     The first week also holds the backlog, all who were hot already: `per_week` leaves it out where
-    there are others. `newly_hot` judges each lead by its first hot snapshot.
+    there are others. Where leads were sampled, each counts as the `weight` leads that it stands for, so
+    that numbers a week speak of all. `newly_hot` judges each lead of the sample by its first hot snapshot.
     """
     dated = stock[stock["as_of"].notna()].sort_values(["as_of", "lead_id"])
     if dated.empty:
         return None
     first = dated[dated["band"] == "hot"].drop_duplicates("lead_id")
     looked = _mondays(dated).unique()
-    counts = [int((_mondays(first) == monday).sum()) for monday in looked]
+    counts = [round(first.loc[_mondays(first) == monday, "weight"].sum()) for monday in looked]
     weeks = [
         {"week": f"{monday:%Y-%m-%d}", "newly_hot": count, "backlog": k == 0}
         for k, (monday, count) in enumerate(zip(looked, counts, strict=True))
@@ -102,6 +103,7 @@ def weekly(stock: pd.DataFrame, plan: int | None) -> dict[str, Any] | None:
         "lowest": min(steady),
         "highest": max(steady),
         "weeks": weeks,
+        "weight": float(dated["weight"].iloc[0]),
         "newly_hot": outcome(first),
     }
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-VERSION = 1
+VERSION = 2
 """Of the code that turns a definition into features. Raise it whenever the same definition gives other
 values or columns: models trained before are then refused instead of fed with what they never saw."""
 
@@ -37,7 +37,7 @@ class Catalogue:
 
     features: tuple[Feature, ...]
     definition: dict[str, Any]
-    """Plain JSON: what the feature SQL is generated from (windows, event types, attribute kinds ...)."""
+    """Plain JSON: what the features are computed from (windows, event types, attribute kinds ...)."""
 
     @property
     def names(self) -> list[str]:

@@ -1,18 +1,22 @@
 """From checked tables to the labelled matrix, and to the leads that wait for a score."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from lead_propensity.config import Config
+from lead_propensity.data.engine import count_rows
+from lead_propensity.data.workroom import IN_MEMORY, Allowance
 from lead_propensity.errors import DataError
 from lead_propensity.features import exported, matrix, names, points, snapshots, vocabulary
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import NO_RULES, Scorecard
+from lead_propensity.features.sampling import Sample, sample
 from lead_propensity.features.timeline import TimeLine
 from lead_propensity.features.windows import DAY_US
-from lead_propensity.progress import Progress
+from lead_propensity.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Plan:
     dropped: dict[str, int]
     """Why leads and snapshots take no part: reason -> count."""
     notes: tuple[str, ...]
+    sample: Sample
 
 
 def rules_of(config: Config) -> Scorecard:
@@ -32,24 +37,31 @@ def rules_of(config: Config) -> Scorecard:
     return points.load(config.resolve(config.rules)) if config.rules else NO_RULES
 
 
-def plan(con: duckdb.DuckDBPyConnection, config: Config, exported_at: int) -> Plan:
+def plan(
+    con: duckdb.DuckDBPyConnection, config: Config, exported_at: int, sampled: Sample | None = None
+) -> Plan:
     """Lay out the training snapshots and learn the vocabulary of the fit part.
 
+    With `snapshots.max_leads` the tables keep the rows of the sampled leads only; where they hold a
+    sample already, `sampled` tells which.
     Raises ConfigError for names that the data do not have, DataError where a part stays empty.
     """
     card = rules_of(config)
     if config.data.exported is not None:
+        taken = Sample.all_of(count_rows(con, "exported"))
         line = exported.make_training(con, config)
         dropped = exported.dropped(con)
     else:
+        taken = sampled or sample(con, config.snapshots.max_leads)
         line = snapshots.make_training(con, config, exported_at)
-        dropped = snapshots.dropped(con, line.label_delay - config.snapshots.horizon_days * DAY_US)
+        reporting_delay = line.label_delay - config.snapshots.horizon_days * DAY_US
+        dropped = {**taken.dropped, **snapshots.dropped(con, reporting_delay)}
     learned = matrix.learn(con, config, line.fit_until)
     definition = learned.catalogue.definition
     named = points.attributes(card, definition["declared_criteria"])
-    names.require_rules(named, definition["origins"])
-    notes = (*learned.notes, *_never_seen(con, card))
-    return Plan(learned.catalogue, card, line, dropped, notes)
+    names.require_rules(config, named, definition["origins"])
+    notes = (*taken.notes, *learned.notes, *_never_seen(con, card))
+    return Plan(learned.catalogue, card, line, dropped, notes, taken)
 
 
 def _never_seen(con: duckdb.DuckDBPyConnection, card: Scorecard) -> list[str]:
@@ -61,9 +73,22 @@ def _never_seen(con: duckdb.DuckDBPyConnection, card: Scorecard) -> list[str]:
     ]
 
 
-def training(con: duckdb.DuckDBPyConnection, made: Plan, progress: Progress) -> Dataset:
-    """The matrix of the planned snapshots: all parts, both populations."""
-    return matrix.build(con, made.catalogue, made.card, progress)
+def training(
+    con: duckdb.DuckDBPyConnection,
+    made: Plan,
+    progress: Progress = silent,
+    allowance: Allowance = IN_MEMORY,
+) -> Dataset:
+    """The matrix of the planned snapshots: all parts, both populations, weighted by the sample."""
+    data = matrix.build(con, made.catalogue, made.card, progress, allowance)
+    return replace(data, weight=made.sample.weight)
+
+
+def training_pieces(
+    con: duckdb.DuckDBPyConnection, made: Plan, progress: Progress, allowance: Allowance
+) -> Iterator[Dataset]:
+    """The same in pieces that fit the allowance, see `matrix.pieces`."""
+    return matrix.pieces(con, made.catalogue, made.card, progress, allowance)
 
 
 def open_leads(
@@ -72,7 +97,7 @@ def open_leads(
     catalogue: Catalogue,
     card: Scorecard,
     as_of: int,
-    progress: Progress,
+    progress: Progress = silent,
 ) -> Dataset:
     """The matrix of the leads open at `as_of`, part `scoring`.
 
@@ -81,6 +106,21 @@ def open_leads(
     require_tables(config, catalogue, card)
     snapshots.make_open(con, config.snapshots, as_of)
     return matrix.build(con, catalogue, card, progress)
+
+
+def open_pieces(
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    catalogue: Catalogue,
+    card: Scorecard,
+    as_of: int,
+    progress: Progress,
+    allowance: Allowance,
+) -> Iterator[Dataset]:
+    """The same in pieces that fit the allowance, see `matrix.pieces`."""
+    require_tables(config, catalogue, card)
+    snapshots.make_open(con, config.snapshots, as_of)
+    return matrix.pieces(con, catalogue, card, progress, allowance)
 
 
 def require_tables(config: Config, catalogue: Catalogue, card: Scorecard) -> None:
@@ -96,7 +136,7 @@ def require_tables(config: Config, catalogue: Catalogue, card: Scorecard) -> Non
     silences = [line.silent_days for _, _, line in card.lines() if line.silent_days is not None]
     needed = {
         "attributes": used & {"versions", "both"},
-        "events": [*types, *points.event_types(card), *silences],
+        "events": [*types, *definition["custom"], *points.event_types(card), *silences],
     }
     missing = [f"data.{name}" for name in needed if needed[name] and not getattr(config.data, name)]
     if missing:

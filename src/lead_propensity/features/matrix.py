@@ -1,5 +1,6 @@
 """The matrix: up to here tables and SQL, from here on arrays."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,11 +10,14 @@ import pandas as pd
 import pyarrow as pa
 
 from lead_propensity.config import CRITERIA, Config
+from lead_propensity.data.workroom import IN_MEMORY, Allowance
 from lead_propensity.errors import ConfigError, DataError, ModelError
-from lead_propensity.features import behaviour, names, points, profile, versions, vocabulary
-from lead_propensity.features.behaviour import ALL_TIME, Aggregate
-from lead_propensity.features.catalogue import VERSION, Catalogue, Feature
+from lead_propensity.features import names, plugins, points, profile, versions, vocabulary
+from lead_propensity.features.behaviour import families
+from lead_propensity.features.catalogue import VERSION, Catalogue
+from lead_propensity.features.layout import frame
 from lead_propensity.features.points import Scorecard
+from lead_propensity.features.work import Filled, Work
 from lead_propensity.progress import Progress, silent
 
 
@@ -35,12 +39,14 @@ class Dataset:
 
     `X` has the catalogue's columns: float64 numbers (NaN = missing) and text categories (None = missing).
     `rules` has float64 columns `rules__*`, one for each line of the points scorecard.
+    `weight` is how many leads each one stands for: more than 1 where the training leads are a sample.
     """
 
     keys: pd.DataFrame
     X: pd.DataFrame
     rules: pd.DataFrame
     catalogue: Catalogue
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -56,6 +62,7 @@ class Dataset:
             self.X[mask].reset_index(drop=True),
             self.rules[mask].reset_index(drop=True),
             self.catalogue,
+            self.weight,
         )
 
     def part(self, *parts: str, population: str = "training") -> Self:
@@ -80,7 +87,7 @@ def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> Lea
     origins, features = versions.origins(con), config.features
     names.require_config(config, vocabulary.event_types(con), origins)
     exported = config.data.exported is not None
-    events = vocabulary.NOTHING if exported else vocabulary.learn(con, features, fit_until)
+    events = vocabulary.NOTHING if exported else vocabulary.learn(con, config, fit_until)
     said = profile.learn(con, config, origins, fit_until)
     used = [attribute.name for attribute in said.attributes]
     declared: dict[str, str] = {c: features.criteria.get(c, c) for c in CRITERIA}
@@ -88,6 +95,7 @@ def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> Lea
         "version": VERSION,
         "shape": "exported" if exported else "history",
         **events,
+        "custom": plugins.learn(config),
         "attributes": [vars(attribute) for attribute in said.attributes],
         "origins": origins,
         "criteria": {c: name for c, name in declared.items() if name in used},
@@ -95,8 +103,9 @@ def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> Lea
         "met": list(features.met),
         "timezone": config.data.timezone,
     }
-    rows = [] if exported else [behaviour.AGE]
-    rows += [feature for feature, _ in behaviour.features(definition)]
+    rows = [] if exported else [families.AGE]
+    rows += [feature for feature, _ in families.features(definition)]
+    rows += plugins.features(definition)
     rows += [feature for feature, _ in profile.features(definition)]
     _refuse_name_clashes([feature.name for feature in rows])
     return Learned(Catalogue(tuple(rows), definition), said.notes)
@@ -107,29 +116,67 @@ def build(
     catalogue: Catalogue,
     card: Scorecard,
     progress: Progress = silent,
+    allowance: Allowance = IN_MEMORY,
 ) -> Dataset:
-    """The features of every row of the table `snapshots`, in its order.
+    """The features of every row of the table `snapshots`, in its order, as one matrix in memory.
 
-    Works in buckets of leads, so that the memory needed does not grow with their number.
-    Raises DataError for data of another shape and for a column of the leads that is gone, ModelError for
-    a catalogue of another program, ConfigError for rules on hidden events.
+    Raises DataError for data of another shape, for a column of the leads that is gone and where the
+    matrix is larger than the allowance, ModelError for a catalogue of another program, ConfigError for
+    rules on hidden events.
     """
+    work = _begun(con, catalogue, card, allowance, whole=True)
+    parts = work.filled(progress)
+    if work.layout.n_buckets == 1:
+        (only,) = parts
+        return _dataset(work, *only)
+    whole = Filled.empty(work.columns, len(work.layout))
+    for rows, filled in parts:
+        whole.put(rows, filled)
+    return _dataset(work, np.arange(len(work.layout)), whole)
+
+
+def pieces(
+    con: duckdb.DuckDBPyConnection,
+    catalogue: Catalogue,
+    card: Scorecard,
+    progress: Progress = silent,
+    allowance: Allowance = IN_MEMORY,
+) -> Iterator[Dataset]:
+    """The same in pieces that fit the allowance: all snapshots of some leads each, never one twice.
+
+    A piece that was finished by a run that died is not computed again.
+    """
+    work = _begun(con, catalogue, card, allowance, whole=False)
+    for rows, filled in work.filled(progress):
+        yield _dataset(work, rows, filled)
+
+
+def _begun(
+    con: duckdb.DuckDBPyConnection,
+    catalogue: Catalogue,
+    card: Scorecard,
+    allowance: Allowance,
+    whole: bool,
+) -> Work:
     definition = catalogue.definition
     _require_same_ground(con, definition)
     _refuse_hidden(definition, card)
-    vocabulary.number_events(con, definition, points.event_types(card))
     rules = points.compile_rules(card, definition["declared_criteria"], definition["met"])
-    attributes = [row["name"] for row in definition["attributes"]]
-    known = versions.known(con, [*attributes, *rules.attributes], definition["origins"])
-    queries = _Queries.of(catalogue, rules)
-    found = con.execute("SELECT DISTINCT bucket FROM snapshots ORDER BY 1").fetchall()
-    buckets = [row[0] for row in found] or [0]  # without a snapshot: a matrix without rows
-    tables = []
-    for done, bucket in enumerate(buckets):
-        progress("features", done, len(buckets))
-        tables.append(con.sql(queries.select(known), params={"bucket": bucket}).to_arrow_table())
-    progress("features", len(buckets), len(buckets))
-    return _dataset(pa.concat_tables(tables), catalogue, queries)
+    return Work.begun(con, catalogue, rules, allowance, whole)
+
+
+def _dataset(work: Work, rows: np.ndarray, filled: Filled) -> Dataset:
+    """Its frames look into the arrays of `filled`, without a copy."""
+    catalogue, names = work.catalogue, work.columns.numbers
+    n_features = len(catalogue.features) - len(filled.categories)
+    X = pd.DataFrame(filled.numbers[:, :n_features], columns=names[:n_features], copy=False)
+    for place, feature in enumerate(catalogue.features):
+        if feature.column_type == "category":
+            X.insert(place, feature.name, pd.Series(filled.categories[feature.name], dtype=object))
+    rules = pd.DataFrame(filled.numbers[:, n_features:], columns=names[n_features:], copy=False)
+    everything = len(rows) == len(work.layout)
+    keys = work.layout.keys if everything else work.layout.keys.take(pa.array(rows))
+    return Dataset(frame(keys), X, rules, catalogue)
 
 
 def to_frame(data: Dataset) -> pd.DataFrame:
@@ -143,90 +190,6 @@ def to_frame(data: Dataset) -> pd.DataFrame:
         as_of=as_of, order=keys["order"], won=keys["won"], part=keys["part"]
     )
     return pd.concat([front, data.X], axis=1)
-
-
-@dataclass(frozen=True)
-class _Queries:
-    """The SQL of every column by its name; in the database a column is called by its place."""
-
-    done: dict[str, Aggregate]
-    said: dict[str, str]
-    rules: tuple[str, ...]
-
-    @property
-    def places(self) -> dict[str, str]:
-        """Name of a feature or rule: its column in the database."""
-        done = {name: f"done_{place}" for place, name in enumerate(self.done)}
-        return done | {name: f"said_{place}" for place, name in enumerate(self.said)}
-
-    @classmethod
-    def of(cls, catalogue: Catalogue, rules: points.CompiledRules) -> Self:
-        done = {
-            feature.name: sql for feature, sql in behaviour.features(catalogue.definition)
-        } | rules.done
-        said = {behaviour.AGE.name: "s.age_days"} if behaviour.AGE in catalogue.features else {}
-        said |= {
-            feature.name: sql for feature, sql in profile.features(catalogue.definition)
-        } | rules.said
-        return cls(done, said, tuple(sorted([*rules.done, *rules.said])))
-
-    def select(self, known: str) -> str:
-        """One SELECT: a row for each snapshot of a bucket, with every column."""
-        done = list(self.done.values())
-        aggregates = "".join(f", {a.sql} AS done_{place}" for place, a in enumerate(done))
-        did = "".join(
-            f", coalesce(d.done_{place}, {a.empty})::DOUBLE AS done_{place}"
-            for place, a in enumerate(done)
-        )
-        said = "".join(f", {sql} AS said_{place}" for place, sql in enumerate(self.said.values()))
-        return f"""
-            WITH seen AS (
-                SELECT s.snapshot_id, s.as_of, e.occurred_at, e.known_at,
-                       e.type_id, e.rule_id, e.channel_id, e.is_positive, e.is_activity, e.value
-                FROM snapshots AS s JOIN numbered_events AS e ON e.lead_id = s.lead_id AND {ALL_TIME.where("e", "s")}
-                WHERE s.bucket = $bucket
-            ), did AS (
-                SELECT e.snapshot_id{aggregates} FROM seen AS e GROUP BY e.snapshot_id
-            ), known AS ({known})
-            SELECT s.*{did}{said}
-            FROM snapshots AS s JOIN known AS k USING (snapshot_id) LEFT JOIN did AS d USING (snapshot_id)
-            WHERE s.bucket = $bucket"""
-
-
-def _dataset(table: pa.Table, catalogue: Catalogue, queries: _Queries) -> Dataset:
-    frame = table.sort_by(
-        [("place", "ascending"), ("lead_id", "ascending"), ("population", "ascending")]
-    )
-    keys = pd.DataFrame(
-        {
-            "lead_id": frame["lead_id"].to_pandas().astype(object),
-            "group_id": frame["group_id"].to_pandas().astype(object),
-            "as_of": frame["as_of"].to_numpy(),
-            "order": frame["place"].to_numpy(),
-            "label_known_at": frame["label_known_at"].to_numpy(),
-            "population": frame["population"].to_pandas().astype(object),
-            "part": frame["part"].to_pandas().astype(object),
-            "age_days": _floats(frame["age_days"]),
-            "won": _floats(frame["won"]),
-            "amount": _floats(frame["amount"]),
-        }
-    )
-    places = queries.places
-    X = {one.name: _column(frame[places[one.name]], one) for one in catalogue.features}
-    scored = {name: _floats(frame[places[name]]) for name in queries.rules}
-    return Dataset(
-        keys, pd.DataFrame(X, index=keys.index), pd.DataFrame(scored, index=keys.index), catalogue
-    )
-
-
-def _column(column: pa.ChunkedArray, feature: Feature) -> np.ndarray | pd.Series:
-    if feature.column_type == "number":
-        return _floats(column)
-    return pd.Series(column.to_pylist(), dtype=object)  # else pandas would turn None into NaN
-
-
-def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 _SHAPES = {"exported": "rows as exported", "history": "an event history"}

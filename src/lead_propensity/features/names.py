@@ -51,10 +51,12 @@ def require_config(
     problems += _unknown(of_attributes, attributes, "an attribute that no table has")
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
-        raise ConfigError(f"the config names what the data do not have:\n{listed}")
+        raise ConfigError(
+            f"the config names what the data do not have{_of_sample(config)}:\n{listed}"
+        )
 
 
-def require_rules(named: Iterable[str], attributes: Collection[str]) -> None:
+def require_rules(config: Config, named: Iterable[str], attributes: Collection[str]) -> None:
     """Raises ConfigError with every attribute named by the rules that no table has."""
     problems = [
         f"{name!r}; {nearest(name, attributes)}" for name in named if name not in attributes
@@ -62,9 +64,15 @@ def require_rules(named: Iterable[str], attributes: Collection[str]) -> None:
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigError(
-            f"the rules look at attributes that no table has:\n{listed}\n"
+            f"the rules look at attributes that no table has{_of_sample(config)}:\n{listed}\n"
             "Correct the rules, or tell in features.criteria which attribute holds a criterion."
         )
+
+
+def _of_sample(config: Config) -> str:
+    """A rare name may stand in no row of the leads that were sampled."""
+    most = config.snapshots.max_leads
+    return "" if most is None else f" (looked at: the leads of snapshots.max_leads={most})"
 
 
 def _unknown(given: dict[str, Iterable[str]], known: Collection[str], what: str) -> list[str]:

@@ -17,9 +17,8 @@ from lead_propensity.config import Criterion, Strict
 from lead_propensity.data.engine import literal
 from lead_propensity.data.values import number_expression
 from lead_propensity.errors import ConfigError
-from lead_propensity.features.behaviour import ALL_TIME, Aggregate, decayed_sum
+from lead_propensity.features.behaviour.measures import ACTIVITY, Measure, Those
 from lead_propensity.features.versions import text_of
-from lead_propensity.features.windows import ObservationWindow
 
 Section = Literal["explicit", "implicit", "criteria", "disqualify"]
 
@@ -147,15 +146,15 @@ def load(path: Path) -> Scorecard:
 
 @dataclass(frozen=True)
 class CompiledRules:
-    """SQL of each column: over `known AS k` for what a lead says, over `seen AS e` for what it does."""
+    """Each column: as SQL over `known AS k` for what a lead says, as a measure for what it does."""
 
     said: dict[str, str]
-    done: dict[str, Aggregate]
+    done: dict[str, Measure]
     attributes: tuple[str, ...]
 
 
 def event_types(card: Scorecard) -> list[str]:
-    """The event types that the lines count, each once; their places are the `rule_id` of the events."""
+    """The event types that the lines count, each once."""
     return sorted({line.event for _, _, line in card.lines() if line.event is not None})
 
 
@@ -172,13 +171,12 @@ def attributes(card: Scorecard, criteria: dict[str, str]) -> list[str]:
 
 def compile_rules(card: Scorecard, criteria: dict[str, str], met: list[str]) -> CompiledRules:
     said: dict[str, str] = {}
-    done: dict[str, Aggregate] = {}
-    types = event_types(card)
+    done: dict[str, Measure] = {}
     for _, column, line in card.lines():
         if line.event is not None:
-            done[column] = _event(line, types.index(line.event))
+            done[column] = _event(line, line.event)
         elif line.silent_days is not None:
-            done[column] = _silence(line.silent_days)
+            done[column] = Measure("silent", ACTIVITY, line.silent_days)
         elif line.criterion is not None:
             words = ", ".join(literal(word.lower()) for word in met)
             value = text_of(criteria.get(line.criterion, line.criterion))
@@ -188,19 +186,10 @@ def compile_rules(card: Scorecard, criteria: dict[str, str], met: list[str]) -> 
     return CompiledRules(said, done, tuple(attributes(card, criteria)))
 
 
-def _event(line: Line, rule_id: int) -> Aggregate:
-    condition = f"e.rule_id = {rule_id}"
+def _event(line: Line, name: str) -> Measure:
     if line.half_life_days is not None:
-        return Aggregate(decayed_sum(condition, line.half_life_days))
-    window = ObservationWindow(line.days) if line.days is not None else ALL_TIME
-    return Aggregate(f"count(CASE WHEN {condition} AND {window.where('e', 'e')} THEN 1 END)")
-
-
-def _silence(days: int) -> Aggregate:
-    """Any event ends it but negative and excluded ones: what the model may see makes no difference."""
-    window = ObservationWindow(days)
-    seen = f"count(CASE WHEN e.is_activity AND {window.where('e', 'e')} THEN 1 END)"
-    return Aggregate(f"({seen} = 0)::INTEGER", empty="1")
+        return Measure("decayed", Those("type", name), line.half_life_days)
+    return Measure("count", Those("type", name), line.days)
 
 
 def _condition(line: Line) -> str:

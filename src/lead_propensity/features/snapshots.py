@@ -5,11 +5,11 @@ import duckdb
 from lead_propensity.config import Config, SnapshotsConfig
 from lead_propensity.data.engine import count_rows
 from lead_propensity.data.moments import words
+from lead_propensity.features.sampling import is_kept, one_in
 from lead_propensity.features.timeline import SHAPE, TimeLine, part_counts, require_parts
 from lead_propensity.features.windows import DAY_US, Horizon, open_at
 
 STOCK_EVERY_DAYS = 7
-ROWS_PER_BUCKET = 50_000
 COHORT_ROWS = 100_000
 REPORTED_SHARE = 0.95
 """Labels wait until so large a share of the won deals has been recorded."""
@@ -25,11 +25,17 @@ def horizon_of(con: duckdb.DuckDBPyConnection, config: Config, exported_at: int)
     return Horizon(horizon_days, int(delay or 0))
 
 
-def make_training(con: duckdb.DuckDBPyConnection, config: Config, exported_at: int) -> TimeLine:
+def make_training(
+    con: duckdb.DuckDBPyConnection, config: Config, exported_at: int, line: TimeLine | None = None
+) -> TimeLine:
     """Create `snapshots`: the training population of all parts, and the stock of calibrate and test.
 
-    Raises DataError when a part stays empty.
+    With a `line`, learned from other leads of the same data, the parts begin and end as it says, and
+    a part may stay empty. Without it: raises DataError when one does.
     """
+    if line is not None:
+        _fill_training(con, config, exported_at, line)
+        return line
     horizon = horizon_of(con, config, exported_at)
     line = TimeLine.back_from(
         exported_at - horizon.label_delay,
@@ -37,6 +43,16 @@ def make_training(con: duckdb.DuckDBPyConnection, config: Config, exported_at: i
         config.split.calibrate_days * DAY_US,
         horizon.label_delay,
     )
+    _fill_training(con, config, exported_at, line)
+    require_parts(con, _more_history(con, config, exported_at, horizon))
+    return line
+
+
+def _fill_training(
+    con: duckdb.DuckDBPyConnection, config: Config, exported_at: int, line: TimeLine
+) -> None:
+    horizon_days = config.snapshots.horizon_days
+    horizon = Horizon(horizon_days, line.label_delay - horizon_days * DAY_US)
     week = STOCK_EVERY_DAYS * DAY_US
     burn_in = line.calibrate_from - week
     stock = [
@@ -47,8 +63,6 @@ def make_training(con: duckdb.DuckDBPyConnection, config: Config, exported_at: i
         UNION ALL SELECT l.lead_id, m.as_of, 'stock'
         FROM leads AS l JOIN (SELECT unnest({stock}::BIGINT[]) AS as_of) AS m ON l.created_at < m.as_of"""
     _fill(con, candidates, config.snapshots, horizon, exported_at, _part_cases(line, burn_in))
-    require_parts(con, _more_history(con, config, exported_at, horizon))
-    return line
 
 
 def make_open(con: duckdb.DuckDBPyConnection, config: SnapshotsConfig, as_of: int) -> None:
@@ -74,9 +88,9 @@ def make_cohorts(
     candidates = f"""SELECT * FROM ({_training_candidates(con, config, as_of - label_delay)})
         WHERE as_of > {after}"""
     _fill(con, candidates, config, horizon, as_of, part="'cohort'")
-    one_in = -(-count_rows(con, "snapshots") // COHORT_ROWS)
-    if one_in > 1:
-        con.execute(f"DELETE FROM snapshots WHERE md5_number_lower(lead_id) % {one_in} <> 0")
+    every = one_in(count_rows(con, "snapshots"), COHORT_ROWS)
+    if every > 1:
+        con.execute(f"DELETE FROM snapshots WHERE NOT ({is_kept('lead_id', every)})")
 
 
 def dropped(con: duckdb.DuckDBPyConnection, reporting_delay: int) -> dict[str, int]:
@@ -160,9 +174,6 @@ def _fill(
                label_known_at, population, part, age_days, CASE WHEN part <> 'burn_in' THEN won END,
                CASE WHEN won = 1 THEN amount END, 0
         FROM placed""")
-    con.execute(f"""
-        UPDATE snapshots SET bucket =
-            hash(lead_id) % (SELECT greatest(1, count(*) // {ROWS_PER_BUCKET}) FROM snapshots)""")
 
 
 def _more_history(
@@ -176,8 +187,13 @@ def _more_history(
         f"Labels wait {waits:.1f} days, since so late after closed_at 5% of the won deals were still not "
         "known; if known_at is only the date of a load, leave it out. "
     )
-    return (late if waits else "") + (
-        f"The leads span {words(first)} to {words(end)}; calibrate, test, two purges and one horizon take "
-        f"{need} days and the fit part comes before them. Give a longer history, or shorten "
-        "snapshots.horizon_days, split.calibrate_days or split.test_days."
+    sampled = "" if config.snapshots.max_leads is None else "Raise snapshots.max_leads. "
+    return (
+        sampled
+        + (late if waits else "")
+        + (
+            f"The leads span {words(first)} to {words(end)}; calibrate, test, two purges and one horizon take "
+            f"{need} days and the fit part comes before them. Give a longer history, or shorten "
+            "snapshots.horizon_days, split.calibrate_days or split.test_days."
+        )
     )

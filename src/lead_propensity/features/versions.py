@@ -1,4 +1,9 @@
-"""Attributes as they were known at a snapshot: columns of the leads, and versions known later."""
+"""Attributes as they were known at a snapshot: columns of the leads, and versions known later.
+
+A version goes to one place only: the first snapshot of its lead that can see it. From there the lead's
+later snapshots carry it on, until a newer one comes. So the work grows with the versions and with the
+snapshots, not with their pairs.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,7 +13,7 @@ import duckdb
 from lead_propensity.data.engine import identifier, literal
 from lead_propensity.errors import DataError
 from lead_propensity.features.names import nearest
-from lead_propensity.features.windows import current_version
+from lead_propensity.features.windows import since_creation, version_known
 
 Origin = Literal["lead column", "versions", "both"]
 
@@ -18,7 +23,7 @@ _PREFIX = "attribute "
 
 def text_of(attribute: str) -> str:
     """SQL: an attribute's text in `known AS k`."""
-    return f"k.{identifier(_PREFIX + attribute)}"
+    return f"k.{_column(attribute)}"
 
 
 def origins(con: duckdb.DuckDBPyConnection) -> dict[str, Origin]:
@@ -33,24 +38,28 @@ def origins(con: duckdb.DuckDBPyConnection) -> dict[str, Origin]:
 def known(con: duckdb.DuckDBPyConnection, names: Sequence[str], learned: dict[str, Origin]) -> str:
     """SQL of `known`: one row for each snapshot of `$bucket`, with the text of every attribute as known then.
 
+    Reads three tables made here for the `snapshots` of this moment: call it again when they change.
     `learned` are the origins at training. Raises DataError for an attribute that was a column of the
     leads and is none any more. One that only had versions may have none yet: NULL, not filled in so far.
     """
     now = origins(con)
     wanted = dict.fromkeys(names)
     _require(list(wanted), learned, now)
-    _make_versions(con, [name for name, origin in now.items() if origin == "both"])
+    columns = [name for name in wanted if now.get(name) in ("lead column", "both")]
     changing = [name for name in wanted if now.get(name) in ("versions", "both")]
-    values = {name: "NULL::VARCHAR" for name in wanted if name not in now}
-    values |= {name: f"a.{identifier(name)}" for name in wanted if name in now}
-    values |= {name: f"v.{identifier(name)}" for name in changing}
-    listed = "".join(f", {values[name]} AS {identifier(_PREFIX + name)}" for name in wanted)
-    sql = f"""
-        SELECT s.snapshot_id, s.as_of{listed}
-        FROM snapshots AS s LEFT JOIN lead_attributes AS a ON a.lead_id = s.lead_id"""
-    if changing:
-        sql += f" LEFT JOIN ({_current_versions(changing)}) AS v ON v.snapshot_id = s.snapshot_id"
-    return f"{sql} WHERE s.bucket = $bucket"
+    _make_seen_leads(con)
+    _make_seen_columns(con, columns)
+    _make_seen_versions(con, changing, [name for name in columns if name in changing])
+    texts = "".join(
+        f", {_text(name, name in columns, name in changing)} AS {_column(name)}" for name in wanted
+    )
+    return f"""
+        WITH moment AS (
+            SELECT s.snapshot_id, s.as_of, l.number FROM snapshots AS s JOIN seen_leads AS l USING (lead_id)
+            WHERE s.bucket = $bucket AND l.bucket = $bucket
+        ){_latest_versions(changing)}
+        SELECT v.snapshot_id, v.as_of{texts} FROM {"latest" if changing else "moment"} AS v
+        LEFT JOIN seen_columns AS c ON c.number = v.number AND c.bucket = $bucket"""
 
 
 def _require(names: Sequence[str], learned: dict[str, Origin], now: dict[str, Origin]) -> None:
@@ -70,33 +79,88 @@ def _is_gone(name: str, learned: dict[str, Origin], now: dict[str, Origin]) -> b
     return name not in learned and name not in now
 
 
-def _current_versions(names: Sequence[str]) -> str:
-    """SQL: one row a snapshot with the version of each attribute that was the latest known."""
-    pivot = "".join(
-        f", max(CASE WHEN v.attribute = {literal(name)} THEN v.value END) AS {identifier(name)}"
+def _make_seen_leads(con: duckdb.DuckDBPyConnection) -> None:
+    """Create `seen_leads`: a number for each lead that has a snapshot, its bucket and its last `as_of`."""
+    con.execute("""
+        CREATE OR REPLACE TABLE seen_leads AS
+        SELECT row_number() OVER () AS number, * FROM (
+            SELECT lead_id, any_value(bucket) AS bucket, max(as_of) AS as_of FROM snapshots GROUP BY lead_id)""")
+
+
+def _make_seen_columns(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
+    """Create `seen_columns`: these columns of the seen leads; a bucket's rows lie together, to be read alone."""
+    listed = "".join(f", a.{identifier(name)} AS {_column(name)}" for name in names)
+    con.execute(f"""
+        CREATE OR REPLACE TABLE seen_columns AS
+        SELECT l.bucket, l.number{listed} FROM lead_attributes AS a JOIN seen_leads AS l USING (lead_id)
+        ORDER BY l.bucket""")
+
+
+def _make_seen_versions(
+    con: duckdb.DuckDBPyConnection, changing: Sequence[str], both: Sequence[str]
+) -> None:
+    """Create `seen_versions`: the versions that a snapshot can see, with `said`, see `_SAID`.
+
+    A column of the leads is known from creation: it stands for every version from before. Only where
+    it is empty do those count.
+    """
+    listed = ", ".join(literal(name) for name in changing) or "NULL"
+    joined, counts = "", ""
+    if both:
+        own = " ".join(f"WHEN {literal(name)} THEN c.{_column(name)}" for name in both)
+        joined = "JOIN leads AS o USING (lead_id) LEFT JOIN seen_columns AS c USING (number)"
+        counts = f"AND ({since_creation('v', 'o')} OR CASE v.attribute {own} END IS NULL)"
+    con.execute(f"""
+        CREATE OR REPLACE TABLE seen_versions AS
+        SELECT l.bucket, l.number, v.attribute, {_SAID} AS said, v.known_at
+        FROM attributes AS v JOIN seen_leads AS l USING (lead_id) {joined}
+        WHERE v.attribute IN ({listed}) AND {version_known("v", "l")} {counts}
+        ORDER BY l.bucket""")
+
+
+_SAID = "CASE WHEN v.value IS NULL THEN '-' ELSE '=' || v.value END"
+"""SQL: what a version says. One that clears says so; NULL is where there is no version."""
+
+
+def _latest_versions(names: Sequence[str]) -> str:
+    """SQL: `latest`, each moment with what the latest version of each attribute said.
+
+    `news` is what a moment was the first to see. Snapshots of one moment share it.
+    """
+    if not names:
+        return ""
+    said = "".join(
+        f", arg_max(v.said, v.known_at) FILTER (v.attribute = {literal(name)}) AS {_column(name)}"
         for name in names
     )
-    return f"""
-        SELECT s.snapshot_id{pivot} FROM snapshots AS s
-        JOIN versions AS v ON v.lead_id = s.lead_id AND {current_version("v", "s")}
-        WHERE s.bucket = $bucket GROUP BY s.snapshot_id"""
-
-
-def _make_versions(con: duckdb.DuckDBPyConnection, both: Sequence[str]) -> None:
-    """Create `versions`: every attribute version with the time that replaced it.
-
-    A column of the leads that also has versions is the first of them, known from creation.
-    """
-    first = "".join(
-        f"""UNION ALL SELECT a.lead_id, {literal(name)}, a.{identifier(name)}, l.created_at, 0
-            FROM lead_attributes AS a JOIN leads AS l USING (lead_id) WHERE a.{identifier(name)} IS NOT NULL """
-        for name in both
+    carried = "".join(
+        f", last_value(n.{_column(name)} IGNORE NULLS) OVER so_far AS {_column(name)}"
+        for name in names
     )
-    con.execute(f"""
-        CREATE OR REPLACE TABLE versions AS
-        SELECT lead_id, attribute, value, known_at,
-               lead(known_at) OVER (PARTITION BY lead_id, attribute ORDER BY known_at, late) AS replaced_at
-        FROM (SELECT lead_id, attribute, value, known_at, 1 AS late FROM attributes {first})""")
+    return f""", version AS (
+            SELECT * FROM seen_versions WHERE bucket = $bucket
+        ), news AS (
+            SELECT m.number, m.as_of{said} FROM version AS v
+            ASOF JOIN moment AS m ON m.number = v.number AND {version_known("v", "m")}
+            GROUP BY m.number, m.as_of
+        ), latest AS (
+            SELECT m.snapshot_id, m.as_of, m.number{carried}
+            FROM moment AS m LEFT JOIN news AS n ON n.number = m.number AND n.as_of = m.as_of
+            WINDOW so_far AS (PARTITION BY m.number ORDER BY m.as_of)
+        )"""
+
+
+def _text(name: str, is_column: bool, is_changing: bool) -> str:
+    """SQL: an attribute's text, from its latest version `v` and the lead's own column `c`."""
+    own = f"c.{_column(name)}" if is_column else "NULL::VARCHAR"
+    if not is_changing:
+        return own
+    said = f"v.{_column(name)}"
+    return f"CASE WHEN {said} IS NULL THEN {own} WHEN {said} <> '-' THEN substr({said}, 2) END"
+
+
+def _column(name: str) -> str:
+    return identifier(_PREFIX + name)
 
 
 def _lead_columns(con: duckdb.DuckDBPyConnection) -> list[str]:

@@ -1,16 +1,16 @@
-"""The event types and channels that the fit part taught, and the events by their numbers."""
+"""What the fit part taught of the events: their types, channels and topics, and which carry values."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import duckdb
 
-from lead_propensity.config import FeaturesConfig
+from lead_propensity.config import Config, FeaturesConfig
 from lead_propensity.features.windows import known_before
 
 MOST_OWN_TYPES = 40
 LEADS_FOR_OWN_TYPE = 10
 MOST_CHANNELS = 60
+MOST_TOPICS = 20
 
 NOTHING: dict[str, Any] = {
     "event_types": [],
@@ -18,9 +18,12 @@ NOTHING: dict[str, Any] = {
     "negative_events": [],
     "exclude_events": [],
     "channels": [],
-    "has_value": False,
+    "topics": [],
+    "valued_types": [],
     "windows_days": [],
     "half_lives_days": [],
+    "families": [],
+    "reporting_zone": "UTC",
 }
 """The definition where there are no events (as exported)."""
 
@@ -31,22 +34,32 @@ def event_types(con: duckdb.DuckDBPyConnection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def learn(con: duckdb.DuckDBPyConnection, config: FeaturesConfig, fit_until: int) -> dict[str, Any]:
-    """The event types and channels seen before `fit_until`, and whether events carry values.
+def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> dict[str, Any]:
+    """The event types, channels and topics seen before `fit_until`, and which types carry values.
 
-    Types of fewer than LEADS_FOR_OWN_TYPE leads count in the totals only.
+    Types of fewer than LEADS_FOR_OWN_TYPE leads count in the totals only; topics of so few count in
+    none.
     """
-    seen = _seen(con, config, fit_until)
+    features = config.features
+    seen = _seen(con, features, fit_until)
+    types = [name for name, _, _ in seen]
     own = [name for name, leads, _ in seen if leads >= LEADS_FOR_OWN_TYPE][:MOST_OWN_TYPES]
     return {
         "event_types": own,
-        "other_event_types": sorted(name for name, _, _ in seen if name not in own),
-        "negative_events": sorted(set(config.negative_events)),
-        "exclude_events": sorted(set(config.exclude_events)),
-        "channels": _channels(con, [name for name, _, _ in seen], fit_until),
-        "has_value": any(valued for _, _, valued in seen),
-        "windows_days": list(config.windows_days),
-        "half_lives_days": list(config.half_lives_days),
+        "other_event_types": sorted(name for name in types if name not in own),
+        "negative_events": sorted(set(features.negative_events)),
+        "exclude_events": sorted(set(features.exclude_events)),
+        "channels": [name for name, _ in _common(con, "channel", types, fit_until)],
+        "topics": [
+            name
+            for name, leads in _common(con, "topic", types, fit_until)
+            if leads >= LEADS_FOR_OWN_TYPE and "topics" in features.families
+        ][:MOST_TOPICS],
+        "valued_types": sorted(name for name, _, valued in seen if valued),
+        "windows_days": list(features.windows_days),
+        "half_lives_days": list(features.half_lives_days),
+        "families": sorted(set(features.families)),
+        "reporting_zone": features.timezone or config.data.timezone or "UTC",
     }
 
 
@@ -67,55 +80,14 @@ def _seen(
     ]
 
 
-def _channels(con: duckdb.DuckDBPyConnection, types: list[str], fit_until: int) -> list[str]:
-    rows = con.execute(
-        f"""SELECT channel FROM events AS e WHERE channel IS NOT NULL AND {known_before("e", str(fit_until))}
+def _common(
+    con: duckdb.DuckDBPyConnection, column: str, types: list[str], fit_until: int
+) -> list[tuple[str, int]]:
+    """(text, its leads) of `column` in the events of these types, the most frequent first."""
+    return con.execute(
+        f"""SELECT {column}, count(DISTINCT lead_id) FROM events AS e
+            WHERE {column} IS NOT NULL AND {known_before("e", str(fit_until))}
             AND list_contains(?::VARCHAR[], event_type)
-            GROUP BY channel ORDER BY count(*) DESC, channel LIMIT {MOST_CHANNELS}""",
+            GROUP BY {column} ORDER BY count(*) DESC, {column} LIMIT {MOST_CHANNELS}""",
         [types],
     ).fetchall()
-    return [row[0] for row in rows]
-
-
-def number_events(
-    con: duckdb.DuckDBPyConnection, definition: dict[str, Any], rule_types: Sequence[str]
-) -> None:
-    """Create `numbered_events`: the events that are not excluded, their texts as numbers.
-
-    `type_id` is the place among the features' own types, one more for all others of the vocabulary,
-    and NULL for types that the model does not see; `rule_id` is the place in `rule_types`.
-    `is_positive`: speaks for interest in the model's vocabulary. `is_activity`: not negative, whatever
-    the model may see; the rules' silence is measured by it.
-    """
-    _number_types(con, definition, rule_types)
-    con.execute(
-        """CREATE OR REPLACE TABLE numbered_events AS
-           SELECT e.lead_id, e.occurred_at, e.known_at, e.value,
-                  t.type_id, t.rule_id, t.is_positive, t.is_activity,
-                  list_position(?::VARCHAR[], e.channel) - 1 AS channel_id
-           FROM events AS e JOIN type_numbers AS t USING (event_type)""",
-        [definition["channels"]],
-    )
-
-
-def _number_types(
-    con: duckdb.DuckDBPyConnection, definition: dict[str, Any], rule_types: Sequence[str]
-) -> None:
-    lists = {
-        "own": definition["event_types"],
-        "others": definition["other_event_types"],
-        "negative": definition["negative_events"],
-        "excluded": definition["exclude_events"],
-        "rule_types": list(rule_types),
-    }
-    con.execute(
-        """CREATE OR REPLACE TABLE type_numbers AS
-           SELECT event_type, list_position($rule_types::VARCHAR[], event_type) - 1 AS rule_id,
-                  CASE WHEN list_contains($others::VARCHAR[], event_type) THEN len($own::VARCHAR[])
-                       ELSE list_position($own::VARCHAR[], event_type) - 1 END AS type_id,
-                  NOT list_contains($negative::VARCHAR[], event_type) AS is_activity,
-                  is_activity AND type_id IS NOT NULL AS is_positive
-           FROM (SELECT DISTINCT event_type FROM events)
-           WHERE NOT list_contains($excluded::VARCHAR[], event_type)""",
-        lists,
-    )

@@ -6,6 +6,8 @@ before it; a row exactly at `as_of` belongs to the label side.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 DAY_US = 86_400_000_000
 
 
@@ -24,6 +26,14 @@ class ObservationWindow:
             start = (self.days + self.skip_days) * DAY_US
             conditions.append(f"{row}.occurred_at >= {snapshot}.as_of - {start}")
         return "(" + " AND ".join(conditions) + ")"
+
+    def rows(self, occurred_at: np.ndarray, as_of: int) -> slice:
+        """The rows of one lead, sorted by `occurred_at`, that lie in the window; see `seen` for known."""
+        end = as_of - self.skip_days * DAY_US
+        last = int(np.searchsorted(occurred_at, end))
+        if self.days is None:
+            return slice(0, last)
+        return slice(int(np.searchsorted(occurred_at, end - self.days * DAY_US)), last)
 
     @property
     def words(self) -> str:
@@ -60,12 +70,23 @@ class Horizon:
         return f"({snapshot}.as_of + {self.label_delay})"
 
 
-def current_version(version: str, snapshot: str) -> str:
-    """SQL condition: of all versions of an attribute, this one was the latest known at `snapshot`."""
-    return (
-        f"({version}.known_at < {snapshot}.as_of AND "
-        f"({version}.replaced_at IS NULL OR {version}.replaced_at >= {snapshot}.as_of))"
-    )
+def version_known(version: str, snapshot: str) -> str:
+    """SQL condition: an attribute's version was known before the snapshot.
+
+    The condition of an ASOF JOIN, it leads from a version to the first snapshot that can see it.
+    """
+    return f"{version}.known_at < {snapshot}.as_of"
+
+
+def since_creation(version: str, lead: str) -> str:
+    """SQL condition: the version is newer than what its lead was created with; at the same instant too."""
+    return f"{version}.known_at >= {lead}.created_at"
+
+
+def seen(occurred_at: np.ndarray, known_at: np.ndarray, as_of: int) -> np.ndarray:
+    """Places of one lead's rows, sorted by `occurred_at`, that happened and were known before `as_of`."""
+    happened = ObservationWindow().rows(occurred_at, as_of)
+    return np.flatnonzero(known_at[happened] < as_of)
 
 
 def open_at(lead: str, deal: str, snapshot: str, max_age_days: int) -> str:

@@ -25,7 +25,8 @@ class Stock:
 
     `won` may be NaN (no label): such rows count for capacity and not for promises. `weeks` is how
     many weekly dates they were seen on, None where there is no time; rows of the date before these
-    are `earlier`: who is hot there already is not newly hot. `age_days` may be NaN.
+    are `earlier`: who is hot there already is not newly hot. `age_days` may be NaN. Each lead stands
+    for `weight` leads of the world, for which capacity is planned.
     """
 
     probability: np.ndarray
@@ -35,9 +36,10 @@ class Stock:
     age_days: np.ndarray
     earlier: np.ndarray
     weeks: int | None
+    weight: float = 1.0
 
     @classmethod
-    def of(cls, keys: pd.DataFrame, probability: np.ndarray) -> Self:
+    def of(cls, keys: pd.DataFrame, probability: np.ndarray, weight: float = 1.0) -> Self:
         """From a Dataset's keys; rows without `as_of` have no weekly dates."""
         earlier = (keys["part"] == "burn_in").to_numpy()
         timed = len(keys) > 0 and bool((keys["as_of"] >= 0).all())
@@ -50,6 +52,7 @@ class Stock:
             keys["age_days"].to_numpy(np.float64),
             earlier,
             weeks,
+            weight,
         )
 
 
@@ -216,13 +219,18 @@ def _hot_cut(config: BandsConfig, stock: Stock, young: np.ndarray) -> tuple[Cut 
         even = config.cost_per_contact / config.value_per_win
         return (Cut(even), None) if even < 1 else (None, "a contact costs more than a win brings.")
     if config.hot_per_week is not None and stock.weeks is not None:
-        rows, most = young, config.hot_per_week * stock.weeks
+        rows = young
+        most = math.floor(config.hot_per_week * stock.weeks / stock.weight + 1e-9)
     else:
         rows = young & ~stock.earlier
         most = math.floor(config.hot_share * len(pd.unique(stock.lead_id[rows])) + 1e-9)
     cut = cut_for(stock.probability[rows], stock.lead_id[rows], stock.earlier[rows], most)
     if cut is None:
-        return None, f"the plan of {most} hot leads in the calibrate part leaves room for nobody."
+        of = "" if stock.weight == 1 else f" among 1 in {stock.weight:g} leads"
+        return (
+            None,
+            f"the plan of {most} hot leads{of} in the calibrate part leaves room for nobody.",
+        )
     return cut, None
 
 

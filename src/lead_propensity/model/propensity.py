@@ -49,7 +49,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a model may learn from: labelled rows, and the stock that the bands are for."""
+    """What a model may learn from: labelled rows, and the stock that the bands are for.
+
+    Where leads were sampled the learners are not told: a weight that is the same for all tells no row
+    from another. It reaches the plan of calls a week alone.
+    """
 
     train: Dataset
     calibrate: Dataset
@@ -63,13 +67,13 @@ class Parts:
         if min(wins, len(train) - wins) == 0:
             raise DataError(
                 f"The fit part holds {len(train)} labelled snapshots, {wins} of them won. At least "
-                "one won and one not won are needed. Give more history, or shorten "
+                f"one won and one not won are needed. {_more_leads(data)}Give more history, or shorten "
                 "snapshots.horizon_days, split.calibrate_days or split.test_days."
             )
         if calibrate.won.sum() == 0:
             raise DataError(
                 f"The calibrate part holds {len(calibrate)} labelled snapshots, none of them won: no "
-                "percentage can be checked against it. Give more history, or lengthen "
+                f"percentage can be checked against it. {_more_leads(data)}Give more history, or lengthen "
                 "split.calibrate_days (as exported: split.calibrate_share)."
             )
         stock = data.part("burn_in", "calibrate", population="stock")
@@ -214,9 +218,13 @@ def _labelled(data: Dataset) -> Dataset:
     return data if labelled.all() else data.rows(labelled)
 
 
+def _more_leads(data: Dataset) -> str:
+    return "" if data.weight == 1 else "Raise snapshots.max_leads: leads were sampled. "
+
+
 def _bands(members: Members, calibrator: Calibrator, parts: Parts, config: Config) -> Bands:
     probability = calibrator.predict(members.main.raw_score(parts.stock.X))
-    stock = Stock.of(parts.stock.keys, probability)
+    stock = Stock.of(parts.stock.keys, probability, parts.stock.weight)
     return Bands.fit(config.bands, stock, parts.oldest_age_days)
 
 

@@ -24,7 +24,7 @@ PARQUET_COLUMNS = (
         "interest_grade",
     ),
     *("route", "amount", "rules_points", "rules_probability", "rules_band"),
-    *("rules_reweighted_probability", "logistic_probability", "level_shift"),
+    *("rules_reweighted_probability", "logistic_probability", "level_shift", "weight"),
 )
 
 
@@ -32,7 +32,7 @@ def test_predictions(data: Dataset, model: PropensityModel, limits: RoutesConfig
     """One row a snapshot of the test part, both populations, with everything the report needs.
 
     Read once a run. The level at each snapshot comes from deals known before it (prequential). The
-    rules' points become probabilities by the calibrate part.
+    rules' points become probabilities by the calibrate part. `weight`: how many leads the row's stands for.
     """
     test = data.rows((data.keys["part"] == "test").to_numpy())
     fit, calibrate = data.part("fit"), data.part("calibrate")
@@ -43,6 +43,7 @@ def test_predictions(data: Dataset, model: PropensityModel, limits: RoutesConfig
     return frame.assign(
         rules_probability=worth.predict(frame["rules_points"].to_numpy()),
         rules_reweighted_probability=rules.reweighted(card, fit, calibrate, test),
+        weight=data.weight,
     )
 
 

@@ -18,6 +18,33 @@ KEYS = ["lead_id", "group_id", "as_of", "order", "population", "age_days", "won"
 OUTSIDE_TRAINED_AGES = {"text": "outside trained ages", "sign": "-", "strength": 0.0}
 
 
+_MOMENT = pa.timestamp("us", tz="UTC")
+SCORES = pa.schema(
+    [
+        ("lead_id", pa.string()),
+        ("as_of", _MOMENT),
+        ("order", pa.int64()),
+        ("probability", pa.float64()),
+        ("band", pa.string()),
+        ("fit", pa.float64()),
+        ("fit_grade", pa.string()),
+        ("interest", pa.float64()),
+        ("interest_grade", pa.string()),
+        ("route", pa.string()),
+        ("reasons", pa.string()),
+        ("raw_score", pa.float64()),
+        ("rules_points", pa.float64()),
+        ("rules_band", pa.string()),
+        ("level_shift", pa.float64()),
+        ("level_until", _MOMENT),
+        ("horizon_days", pa.int32()),
+        ("model_id", pa.string()),
+        ("scored_at", _MOMENT),
+    ]
+)
+"""Of the table that `score` writes. Times are UTC microseconds; `as_of` is null where rows have none."""
+
+
 def level(
     model: PropensityModel, moments: np.ndarray, past: Dataset
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -27,13 +54,28 @@ def level(
     Of `past` those snapshots speak that may (`LevelTracker.may_speak`), at each moment the cohorts that
     had closed by then: the same in the test part and in production.
     """
+    return level_of(model, moments, told(model, past))
+
+
+def told(model: PropensityModel, past: Dataset) -> pd.DataFrame:
+    """Of `past` the snapshots that may speak: their `order`, `lead_id`, `group_id`, `won` and `probability`."""
     past = past.rows(model.level.may_speak(past.keys))
-    never = np.full(len(moments), -1, dtype=np.int64)
     if len(past) == 0 or not model.level.is_on:
-        return np.zeros(len(moments)), never
+        return past.keys[["order", "lead_id", "group_id", "won"]].iloc[:0].assign(probability=0.0)
     prediction = model.predict(past.X, past.catalogue.fingerprint)
-    rows = Scored.of(past.keys, prediction.probability_untracked)
-    shift, until = model.level.shift(moments, model.level.cohorts(rows))
+    keys = past.keys[["order", "lead_id", "group_id", "won"]]
+    return keys.assign(probability=prediction.probability_untracked)
+
+
+def level_of(
+    model: PropensityModel, moments: np.ndarray, rows: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    """See `level`; `rows` are as `told` gives them, in the order of (`order`, `lead_id`)."""
+    never = np.full(len(moments), -1, dtype=np.int64)
+    if len(rows) == 0 or not model.level.is_on:
+        return np.zeros(len(moments)), never
+    scored_rows = Scored.of(rows, rows["probability"].to_numpy(np.float64))
+    shift, until = model.level.shift(moments, model.level.cohorts(scored_rows))
     return shift, until if model.horizon_days is not None else never
 
 
@@ -90,39 +132,26 @@ def reasons(model: PropensityModel, data: Dataset, frame: pd.DataFrame) -> list[
 def scores_table(
     frame: pd.DataFrame, why: list[str], model: PropensityModel, scored_at: pd.Timestamp
 ) -> pa.Table:
-    """The table that `score` writes. Times are UTC microseconds; `as_of` is null where rows have none."""
+    """The table that `score` writes, by the schema SCORES."""
     n = len(frame)
-    microseconds = pa.timestamp("us", tz="UTC")
-
-    def text(name: str) -> pa.Array:
-        return pa.array(frame[name].tolist(), pa.string())
-
-    def number(name: str) -> pa.Array:
-        return pa.array(frame[name].to_numpy(np.float64), pa.float64())
-
-    def moment(name: str) -> pa.Array:
-        times = frame[name].to_numpy(np.int64)
-        return pa.array(times, pa.int64(), mask=times < 0).cast(microseconds)
-
-    columns = {
-        "lead_id": text("lead_id"),
-        "as_of": moment("as_of"),
-        "order": pa.array(frame["order"].to_numpy(np.int64)),
-        "probability": number("probability"),
-        "band": text("band"),
-        "fit": number("fit"),
-        "fit_grade": text("fit_grade"),
-        "interest": number("interest"),
-        "interest_grade": text("interest_grade"),
-        "route": text("route"),
+    given = {
         "reasons": pa.array(why, pa.string()),
-        "raw_score": number("raw_score"),
-        "rules_points": number("rules_points"),
-        "rules_band": text("rules_band"),
-        "level_shift": number("level_shift"),
-        "level_until": moment("level_until"),
         "horizon_days": pa.array([model.horizon_days] * n, pa.int32()),
         "model_id": pa.array([model.model_id] * n, pa.string()),
-        "scored_at": pa.array([scored_at.value // 1000] * n, pa.int64()).cast(microseconds),
+        "scored_at": pa.array([scored_at.value // 1000] * n, pa.int64()).cast(_MOMENT),
     }
-    return pa.table(columns)
+    columns = [given.get(field.name) for field in SCORES]
+    arrays = [
+        _array(frame[field.name], field.type) if column is None else column
+        for field, column in zip(SCORES, columns, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCORES)
+
+
+def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_string(kind):
+        return pa.array(column.tolist(), kind)
+    if pa.types.is_timestamp(kind):
+        times = column.to_numpy(np.int64)
+        return pa.array(times, pa.int64(), mask=times < 0).cast(kind)
+    return pa.array(column.to_numpy(kind.to_pandas_dtype()), kind)

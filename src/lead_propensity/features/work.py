@@ -1,0 +1,299 @@
+"""The work between the table `snapshots` and the matrix: bucket by bucket of leads, within an allowance."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from lead_propensity.data.engine import count_rows
+from lead_propensity.data.workroom import Allowance, Job
+from lead_propensity.errors import DataError
+from lead_propensity.features import custom, layout, plugins, versions
+from lead_propensity.features.behaviour import events, families, program
+from lead_propensity.features.behaviour.measures import Measure
+from lead_propensity.features.behaviour.measuring import Asked, TooLargeError, compile_for, measure
+from lead_propensity.features.catalogue import Catalogue
+from lead_propensity.features.layout import Layout
+from lead_propensity.features.points import CompiledRules
+from lead_propensity.features.profile import features as features_of_profile
+from lead_propensity.progress import Progress
+
+KEY_BYTES = 150
+"""Of one snapshot's keys, about."""
+FILLED = 0.8
+"""How much of the allowance buckets fill: their sizes differ."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Every column and where it comes from."""
+
+    numbers: tuple[str, ...]
+    """Features, then rules: the columns of `Filled.numbers`."""
+    categories: tuple[str, ...]
+    measured: dict[str, Measure]
+    said: dict[str, str]
+    """SQL over `known AS k`."""
+    custom: tuple[str, ...]
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, rules: CompiledRules) -> Self:
+        definition = catalogue.definition
+        measured = {feature.name: row for feature, row in families.features(definition)}
+        said = {feature.name: sql for feature, sql in features_of_profile(definition)}
+        categories = [f.name for f in catalogue.features if f.column_type == "category"]
+        numbers = [f.name for f in catalogue.features if f.column_type == "number"]
+        return cls(
+            (*numbers, *sorted([*rules.done, *rules.said])),
+            tuple(categories),
+            measured | rules.done,
+            said | rules.said,
+            tuple(feature.name for feature in plugins.features(definition)),
+        )
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The columns of some snapshots."""
+
+    numbers: np.ndarray
+    """(rows, numbers) float64, a row side by side: NaN missing."""
+    categories: dict[str, np.ndarray]
+    """(rows,) object each: text, or None."""
+
+    @classmethod
+    def empty(cls, columns: Columns, rows: int) -> Self:
+        texts = {name: np.full(rows, None, dtype=object) for name in columns.categories}
+        return cls(np.empty((rows, len(columns.numbers))), texts)
+
+    def put(self, rows: np.ndarray, part: Self) -> None:
+        self.numbers[rows] = part.numbers
+        for name, texts in part.categories.items():
+            self.categories[name][rows] = texts
+
+    def to_table(self) -> pa.Table:
+        numbers = {f"n{place}": self.numbers[:, place] for place in range(self.numbers.shape[1])}
+        texts = {
+            f"t{place}": pa.array(t, pa.string())
+            for place, t in enumerate(self.categories.values())
+        }
+        return pa.table({"row": np.arange(len(self.numbers)), **numbers, **texts})
+
+    @classmethod
+    def from_table(cls, columns: Columns, table: pa.Table) -> Self:
+        filled = cls.empty(columns, table.num_rows)
+        for place in range(len(columns.numbers)):
+            filled.numbers[:, place] = layout.floats(table[f"n{place}"])
+        for place, name in enumerate(columns.categories):
+            filled.categories[name][:] = layout.texts(table[f"t{place}"])
+        return filled
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that is decided before the first bucket."""
+
+    con: duckdb.DuckDBPyConnection
+    catalogue: Catalogue
+    columns: Columns
+    layout: Layout
+    known: str
+    """SQL, see `versions.known`."""
+    key: str
+    """Of the tables, snapshots and columns: equal keys, equal results."""
+    allowance: Allowance
+
+    @classmethod
+    def begun(
+        cls,
+        con: duckdb.DuckDBPyConnection,
+        catalogue: Catalogue,
+        rules: CompiledRules,
+        allowance: Allowance,
+        whole: bool,
+    ) -> Self:
+        """`whole`: the results of all buckets are to stand in memory at the end.
+
+        Raises DataError where they are too large for that.
+        """
+        columns = Columns.of(catalogue, rules)
+        n_buckets = _buckets(con, columns, allowance, whole)
+        laid_out = layout.lay_out(con, n_buckets)
+        definition = catalogue.definition
+        attributes = [*(row["name"] for row in definition["attributes"]), *rules.attributes]
+        known = versions.known(con, attributes, definition["origins"]) if columns.said else ""
+        key = _key(con, columns, catalogue, n_buckets) if n_buckets > 1 else ""
+        return cls(con, catalogue, columns, laid_out, known, key, allowance)
+
+    def filled(self, progress: Progress) -> Iterator[tuple[np.ndarray, Filled]]:
+        """Each bucket: the rows of the layout, ascending, and their columns."""
+        n_buckets = self.layout.n_buckets
+        job = self.allowance.job(self.key) if n_buckets > 1 else None
+        found = {bucket: self._kept(job, bucket) is not None for bucket in range(n_buckets)}
+        source = _Source(self, [bucket for bucket in found if not found[bucket]], progress)
+        for bucket in range(n_buckets):
+            progress("features", bucket, n_buckets)
+            rows = self._rows(bucket)
+            kept = self._kept(job, bucket) if found[bucket] else None
+            part = kept if kept is not None else self._computed(bucket, rows, source)
+            if job is not None and kept is None:
+                job.keep(bucket, self.key, part.to_table())
+            yield rows, part
+        progress("features", n_buckets, n_buckets)
+
+    def _kept(self, job: Job | None, bucket: int) -> Filled | None:
+        table = None if job is None else job.kept(bucket, self.key)
+        return None if table is None else Filled.from_table(self.columns, table)
+
+    def _computed(self, bucket: int, rows: np.ndarray, source: "_Source") -> Filled:
+        part = Filled.empty(self.columns, len(rows))
+        asked = self._asked(bucket, rows)
+        if source.is_asked:
+            self._measure(bucket, source.take(bucket), source, asked, part)
+        if families.AGE.name in self.columns.numbers:
+            ages = layout.floats(self.layout.keys["age_days"])
+            part.numbers[:, self.columns.numbers.index(families.AGE.name)] = ages[rows]
+        if self.columns.said:
+            self._say(bucket, rows, part)
+        return part
+
+    def _rows(self, bucket: int) -> np.ndarray:
+        if self.layout.n_buckets == 1:
+            return np.arange(len(self.layout))
+        return np.sort(self.layout.rows_of(bucket))
+
+    def _asked(self, bucket: int, rows: np.ndarray) -> Asked:
+        leads, by_lead = self.layout.leads_of(bucket), self.layout.rows_of(bucket)
+        starts = self.layout.starts[leads.start : leads.stop + 1]
+        as_of = self.layout.keys["as_of"].to_numpy()
+        places = by_lead if len(rows) == len(self.layout) else np.searchsorted(rows, by_lead)
+        return Asked(starts - starts[0], as_of[by_lead], places)
+
+    def _measure(
+        self, bucket: int, found: events.Events, source: "_Source", asked: Asked, part: Filled
+    ) -> None:
+        try:
+            measure(source.compiled, found, asked, self.allowance.threads, part.numbers)
+        except TooLargeError as error:
+            lead = self.layout.leads[self.layout.leads_of(bucket).start + error.lead].as_py()
+            raise DataError(
+                f"events.value: the values of lead {lead!r} add up to more than 9.2e12, which their exact sum "
+                "cannot hold. Give them in larger units by a `sql:` source, e.g. value / 1000."
+            ) from error
+        if source.custom:
+            types = self.catalogue.definition
+            seen = custom.of_types(
+                found, source.texts, {*types["event_types"], *types["other_event_types"]}
+            )
+            told = custom.columns(source.custom, seen, source.texts, asked.starts, asked.as_of)
+            for name, column in zip(self.columns.custom, told, strict=True):
+                part.numbers[asked.rows, self.columns.numbers.index(name)] = column
+
+    def _say(self, bucket: int, rows: np.ndarray, part: Filled) -> None:
+        said = "".join(
+            f", {sql} AS c{place}" for place, sql in enumerate(self.columns.said.values())
+        )
+        table = self.con.sql(
+            f"""WITH known AS ({self.known})
+                SELECT s.snapshot_id{said} FROM snapshots AS s JOIN known AS k USING (snapshot_id)
+                WHERE s.bucket = $bucket""",
+            params={"bucket": bucket},
+        ).to_arrow_table()
+        ids = self.layout.keys["snapshot_id"].to_numpy()[rows]
+        at = np.searchsorted(ids, table["snapshot_id"].to_numpy())
+        assert len(at) == len(rows), "an attribute feature has one row a snapshot"
+        for place, name in enumerate(self.columns.said):
+            if name in part.categories:
+                part.categories[name][at] = layout.texts(table[f"c{place}"])
+            else:
+                column = self.columns.numbers.index(name)
+                part.numbers[at, column] = layout.floats(table[f"c{place}"])
+
+
+class _Source:
+    """The events of the buckets that are to be computed, and what is measured of them."""
+
+    def __init__(self, work: Work, buckets: list[int], progress: Progress) -> None:
+        definition = work.catalogue.definition
+        measured, numbers = work.columns.measured, work.columns.numbers
+        self.custom = plugins.load(definition) if buckets else []
+        self.is_asked = bool((measured or self.custom) and buckets)
+        if not self.is_asked:
+            return
+        self.texts = program.texts_of(definition, measured.values())
+        if self.custom:
+            self.texts = events.all_texts(work.con, self.texts)
+        placed = [(numbers.index(name), one) for name, one in measured.items()]
+        self.compiled = program.compiled(definition, placed, self.texts)
+        progress("compiling", 0, 1)
+        compile_for(self.compiled)
+        progress("compiling", 1, 1)
+        self._work, self._cut = work, None
+        _number(work, buckets)
+        until = work.layout.keys["as_of"].to_numpy().max() if len(work.layout) else 0
+        excluded = tuple(definition["exclude_events"])
+        values = self.compiled.uses_values or bool(self.custom)
+        self._batches = events.delivered(
+            work.con, events.Wanted(self.texts, excluded, values, int(until))
+        )
+        if work.layout.n_buckets > 1:
+            folder = work.allowance.folder
+            assert folder is not None, "several buckets need a folder"
+            progress("partitioning", 0, 1)
+            self._cut = events.cut(self._batches, work.layout.bucket_starts, folder / "events")
+            progress("partitioning", 1, 1)
+
+    def take(self, bucket: int) -> events.Events:
+        threads = self._work.allowance.threads
+        if self._cut is not None:
+            return self._cut.take(bucket, threads)
+        return events.laid_out(self._batches, len(self._work.layout.leads), threads)
+
+
+def _number(work: Work, buckets: list[int]) -> None:
+    """Tell the database which leads' events are asked for: those of `buckets`."""
+    numbers = np.concatenate(
+        [np.arange(len(work.layout.leads))[work.layout.leads_of(bucket)] for bucket in buckets]
+    )
+    events.number_leads(work.con, work.layout.leads.take(pa.array(numbers)), numbers)
+
+
+def _buckets(
+    con: duckdb.DuckDBPyConnection, columns: Columns, allowance: Allowance, whole: bool
+) -> int:
+    """How many buckets keep the arrays within the allowance."""
+    n_events = count_rows(con, "events") if columns.measured or columns.custom else 0
+    n_snapshots = count_rows(con, "snapshots")
+    keys = n_snapshots * KEY_BYTES
+    results = n_snapshots * 8 * (len(columns.numbers) + len(columns.categories))
+    alone = n_events * (events.EVENT_BYTES + events.DELIVERED_BYTES) + results + keys
+    if alone <= allowance.array_bytes or allowance.folder is None:
+        return 1
+    left = allowance.array_bytes - keys - (results if whole else 0)
+    if left < allowance.array_bytes * (1 - FILLED):
+        raise DataError(
+            f"{n_snapshots:,} snapshots with {len(columns.numbers) + len(columns.categories)} columns take "
+            f"{(keys + results) / 1e9:.1f} GB, engine.memory_limit leaves {allowance.array_bytes / 1e9:.1f} GB "
+            "for arrays. Raise it, train on a sample of the leads (snapshots.max_leads), look less often "
+            "(snapshots.every_days), or make fewer features."
+        )
+    needed = n_events * events.EVENT_BYTES + results
+    return max(2, -(-int(needed) // int(left * FILLED)))
+
+
+def _key(
+    con: duckdb.DuckDBPyConnection, columns: Columns, catalogue: Catalogue, n_buckets: int
+) -> str:
+    """A digest of everything that the results are made from."""
+    contents = [
+        con.execute(f"SELECT count(*), sum(hash(*COLUMNS(*))::HUGEINT) FROM {table}").fetchall()
+        for table in ("events", "attributes", "lead_attributes", "snapshots", "leads")
+    ]
+    rules = [columns.numbers, list(map(repr, columns.measured.items())), columns.said]
+    parts = [str(contents), catalogue.fingerprint, json.dumps(rules), duckdb.__version__, n_buckets]
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()

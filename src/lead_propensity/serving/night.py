@@ -1,0 +1,71 @@
+"""What the night job looks at: the leads that are open, and the cohorts that have closed."""
+
+from collections.abc import Iterator
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lead_propensity.config import Config, RoutesConfig
+from lead_propensity.data.workroom import IN_MEMORY, Allowance
+from lead_propensity.features import dataset, matrix, snapshots
+from lead_propensity.features.matrix import Dataset
+from lead_propensity.features.points import Scorecard
+from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.progress import Progress, silent
+from lead_propensity.serving import scoring
+
+
+def card_of(model: PropensityModel) -> Scorecard:
+    """The rules that the model was compared with."""
+    return Scorecard.model_validate(model.rules)
+
+
+def open_leads(
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    model: PropensityModel,
+    moment: int,
+    progress: Progress = silent,
+    allowance: Allowance = IN_MEMORY,
+) -> Iterator[Dataset]:
+    """The leads open at `moment` with the model's features, in pieces that fit the allowance.
+
+    Raises as `dataset.open_leads` does.
+    """
+    card = card_of(model)
+    return dataset.open_pieces(con, config, model.catalogue, card, moment, progress, allowance)
+
+
+def make_cohorts(
+    con: duckdb.DuckDBPyConnection, config: Config, model: PropensityModel, moment: int
+) -> None:
+    """Create `snapshots`: those that may tell the level at `moment`."""
+    trained = config.snapshots.model_copy(update={"horizon_days": model.horizon_days})
+    snapshots.make_cohorts(con, trained, moment, model.level.after, model.level.label_delay)
+
+
+def past(
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    model: PropensityModel,
+    moment: int,
+    allowance: Allowance = IN_MEMORY,
+) -> Dataset:
+    """The snapshots that may tell the level at `moment`, with the model's features."""
+    make_cohorts(con, config, model, moment)
+    return matrix.build(con, model.catalogue, card_of(model), allowance=allowance)
+
+
+def scores(
+    model: PropensityModel,
+    data: Dataset,
+    level: tuple[float, int],
+    limits: RoutesConfig,
+    scored_at: pd.Timestamp,
+) -> pa.Table:
+    """One row a lead, by the schema `scoring.SCORES`, at a level and until when deals were known for it."""
+    shift, until = (np.repeat(one, len(data)) for one in level)
+    frame = scoring.scored(model, data, shift, until, limits)
+    return scoring.scores_table(frame, scoring.reasons(model, data, frame), model, scored_at)
