@@ -12,10 +12,10 @@ CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.1
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check lint types rooms bpic2012 bench lock clean
+.PHONY: help install demo test test-slow check lint types rooms bpic2012 bench bench-features lock clean
 
 help:  ## List these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED)  ## Create or update the environment in .venv
 
@@ -64,6 +64,9 @@ bpic2012: $(INSTALLED)  ## The same pipeline on real data; needs LEAD_PROPENSITY
 
 bench: $(INSTALLED)  ## Time every phase from tables to report
 	$(BIN)/python benchmarks/end_to_end.py
+
+bench-features: $(INSTALLED)  ## Features against a GROUP BY and peers; SIZE=small (3 minutes), full or huge
+	$(BIN)/python benchmarks/features.py --size $(or $(SIZE),small)
 
 # uv reads its own settings for mirrors; the lock stays free of addresses and of paths.
 lock:  ## Resolve requirements.lock anew with uv (UPGRADE=1 takes the newest versions)

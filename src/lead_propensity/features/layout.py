@@ -48,9 +48,8 @@ class Layout:
 
 def lay_out(con: duckdb.DuckDBPyConnection, n_buckets: int) -> Layout:
     """Put each lead of `snapshots` into one of `n_buckets` by a hash of its id; the table says so, too."""
-    con.execute(
-        f"UPDATE snapshots SET bucket = hash(lead_id) % {n_buckets} WHERE bucket <> hash(lead_id) % {n_buckets}"
-    )
+    bucket = f"hash(lead_id) % {n_buckets}" if n_buckets > 1 else "0"
+    con.execute(f"UPDATE snapshots SET bucket = {bucket} WHERE bucket <> {bucket}")
     keys = con.sql(f"SELECT snapshot_id, bucket, {', '.join(KEYS)} FROM snapshots").to_arrow_table()
     if not _ascending(keys["snapshot_id"].to_numpy()):
         keys = keys.sort_by("snapshot_id")

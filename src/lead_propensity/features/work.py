@@ -1,7 +1,6 @@
 """The work between the table `snapshots` and the matrix: bucket by bucket of leads, within an allowance."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -14,9 +13,10 @@ from lead_propensity.data.engine import count_rows
 from lead_propensity.data.workroom import Allowance, Job
 from lead_propensity.errors import DataError
 from lead_propensity.features import custom, layout, plugins, versions
-from lead_propensity.features.behaviour import events, families, program
+from lead_propensity.features.behaviour import arrays, events, families, program
 from lead_propensity.features.behaviour.measures import Measure
 from lead_propensity.features.behaviour.measuring import Asked, TooLargeError, compile_for, measure
+from lead_propensity.features.behaviour.numbering import Numbers
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.layout import Layout
 from lead_propensity.features.points import CompiledRules
@@ -27,6 +27,8 @@ KEY_BYTES = 150
 """Of one snapshot's keys, about."""
 FILLED = 0.8
 """How much of the allowance buckets fill: their sizes differ."""
+PIECE_BYTES = 100_000_000
+"""Of the results of one bucket, where they are wanted in pieces: memory that is used again costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Filled:
     @classmethod
     def empty(cls, columns: Columns, rows: int) -> Self:
         texts = {name: np.full(rows, None, dtype=object) for name in columns.categories}
-        return cls(np.empty((rows, len(columns.numbers))), texts)
+        return cls(arrays.empty((rows, len(columns.numbers)), np.float64), texts)
 
     def put(self, rows: np.ndarray, part: Self) -> None:
         self.numbers[rows] = part.numbers
@@ -104,8 +106,8 @@ class Work:
     layout: Layout
     known: str
     """SQL, see `versions.known`."""
-    key: str
-    """Of the tables, snapshots and columns: equal keys, equal results."""
+    on_disk: bool
+    """Whether the events are cut into buckets on disk, and finished buckets kept there."""
     allowance: Allowance
 
     @classmethod
@@ -122,32 +124,32 @@ class Work:
         Raises DataError where they are too large for that.
         """
         columns = Columns.of(catalogue, rules)
-        n_buckets = _buckets(con, columns, allowance, whole)
+        n_buckets, on_disk = _buckets(con, columns, allowance, whole)
         laid_out = layout.lay_out(con, n_buckets)
         definition = catalogue.definition
         attributes = [*(row["name"] for row in definition["attributes"]), *rules.attributes]
         known = versions.known(con, attributes, definition["origins"]) if columns.said else ""
-        key = _key(con, columns, catalogue, n_buckets) if n_buckets > 1 else ""
-        return cls(con, catalogue, columns, laid_out, known, key, allowance)
+        return cls(con, catalogue, columns, laid_out, known, on_disk, allowance)
 
     def filled(self, progress: Progress) -> Iterator[tuple[np.ndarray, Filled]]:
         """Each bucket: the rows of the layout, ascending, and their columns."""
         n_buckets = self.layout.n_buckets
-        job = self.allowance.job(self.key) if n_buckets > 1 else None
-        found = {bucket: self._kept(job, bucket) is not None for bucket in range(n_buckets)}
+        key = self._key() if self.on_disk else ""
+        job = self.allowance.job(key) if self.on_disk else None
+        found = {bucket: self._kept(job, key, bucket) is not None for bucket in range(n_buckets)}
         source = _Source(self, [bucket for bucket in found if not found[bucket]], progress)
         for bucket in range(n_buckets):
             progress("features", bucket, n_buckets)
             rows = self._rows(bucket)
-            kept = self._kept(job, bucket) if found[bucket] else None
+            kept = self._kept(job, key, bucket) if found[bucket] else None
             part = kept if kept is not None else self._computed(bucket, rows, source)
             if job is not None and kept is None:
-                job.keep(bucket, self.key, part.to_table())
+                job.keep(bucket, key, part.to_table())
             yield rows, part
         progress("features", n_buckets, n_buckets)
 
-    def _kept(self, job: Job | None, bucket: int) -> Filled | None:
-        table = None if job is None else job.kept(bucket, self.key)
+    def _kept(self, job: Job | None, key: str, bucket: int) -> Filled | None:
+        table = None if job is None else job.kept(bucket, key)
         return None if table is None else Filled.from_table(self.columns, table)
 
     def _computed(self, bucket: int, rows: np.ndarray, source: "_Source") -> Filled:
@@ -161,6 +163,25 @@ class Work:
         if self.columns.said:
             self._say(bucket, rows, part)
         return part
+
+    def _key(self) -> str:
+        """A digest of everything that the results are made from: equal keys, equal results."""
+        contents = [
+            self.con.execute(
+                f"SELECT count(*), sum(hash(*COLUMNS(*))::HUGEINT) FROM {table}"
+            ).fetchall()
+            for table in ("events", "attributes", "lead_attributes", "snapshots", "leads")
+        ]
+        measured = [*map(repr, self.columns.measured.items())]
+        made_from = [
+            contents,
+            self.columns.numbers,
+            measured,
+            self.columns.said,
+            self.layout.n_buckets,
+        ]
+        text = f"{duckdb.__version__} {self.catalogue.fingerprint} {made_from}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _rows(self, bucket: int) -> np.ndarray:
         if self.layout.n_buckets == 1:
@@ -233,67 +254,56 @@ class _Source:
         progress("compiling", 0, 1)
         compile_for(self.compiled)
         progress("compiling", 1, 1)
-        self._work, self._cut = work, None
-        _number(work, buckets)
+        self._threads, self._bucket_starts = work.allowance.threads, work.layout.bucket_starts
+        self._cut: events.Buckets | None = None
         until = work.layout.keys["as_of"].to_numpy().max() if len(work.layout) else 0
         excluded = tuple(definition["exclude_events"])
         values = self.compiled.uses_values or bool(self.custom)
-        self._batches = events.delivered(
-            work.con, events.Wanted(self.texts, excluded, values, int(until))
-        )
-        if work.layout.n_buckets > 1:
-            folder = work.allowance.folder
-            assert folder is not None, "several buckets need a folder"
-            progress("partitioning", 0, 1)
-            self._cut = events.cut(self._batches, work.layout.bucket_starts, folder / "events")
-            progress("partitioning", 1, 1)
+        wanted = events.Wanted(_numbers(work, buckets), self.texts, excluded, values, int(until))
+        progress("reading events", 0, 1)
+        if work.on_disk:
+            assert work.allowance.folder is not None
+            folder = work.allowance.folder / "events"
+            self._cut = events.cut(work.con, wanted, self._bucket_starts, folder)
+        else:
+            self._all = events.laid_out(work.con, wanted, len(work.layout.leads), self._threads)
+        progress("reading events", 1, 1)
 
     def take(self, bucket: int) -> events.Events:
-        threads = self._work.allowance.threads
         if self._cut is not None:
-            return self._cut.take(bucket, threads)
-        return events.laid_out(self._batches, len(self._work.layout.leads), threads)
+            return self._cut.take(bucket, self._threads)
+        first, end = self._bucket_starts[bucket : bucket + 2]
+        return self._all.of_leads(int(first), int(end))
 
 
-def _number(work: Work, buckets: list[int]) -> None:
-    """Tell the database which leads' events are asked for: those of `buckets`."""
-    numbers = np.concatenate(
-        [np.arange(len(work.layout.leads))[work.layout.leads_of(bucket)] for bucket in buckets]
-    )
-    events.number_leads(work.con, work.layout.leads.take(pa.array(numbers)), numbers)
+def _numbers(work: Work, buckets: list[int]) -> Numbers:
+    """The leads of these buckets."""
+    leads = [np.arange(*work.layout.bucket_starts[bucket : bucket + 2]) for bucket in buckets]
+    numbers = np.concatenate(leads)
+    return Numbers.of(work.con, work.layout.leads.take(pa.array(numbers)), numbers)
 
 
 def _buckets(
     con: duckdb.DuckDBPyConnection, columns: Columns, allowance: Allowance, whole: bool
-) -> int:
-    """How many buckets keep the arrays within the allowance."""
+) -> tuple[int, bool]:
+    """How many buckets keep the arrays within the allowance, and whether the events must go to disk."""
     n_events = count_rows(con, "events") if columns.measured or columns.custom else 0
-    n_snapshots = count_rows(con, "snapshots")
-    keys = n_snapshots * KEY_BYTES
-    results = n_snapshots * 8 * (len(columns.numbers) + len(columns.categories))
-    alone = n_events * (events.EVENT_BYTES + events.DELIVERED_BYTES) + results + keys
-    if alone <= allowance.array_bytes or allowance.folder is None:
-        return 1
+    n_snapshots, n_columns = (
+        count_rows(con, "snapshots"),
+        len(columns.numbers) + len(columns.categories),
+    )
+    keys, results = n_snapshots * KEY_BYTES, n_snapshots * n_columns * 8
+    n_pieces = 1 if whole else max(1, -(-results // PIECE_BYTES))
+    in_memory = n_events * (events.EVENT_BYTES + events.DELIVERED_BYTES) + keys
+    if in_memory + results // n_pieces <= allowance.array_bytes or allowance.folder is None:
+        return n_pieces, False
     left = allowance.array_bytes - keys - (results if whole else 0)
     if left < allowance.array_bytes * (1 - FILLED):
         raise DataError(
-            f"{n_snapshots:,} snapshots with {len(columns.numbers) + len(columns.categories)} columns take "
-            f"{(keys + results) / 1e9:.1f} GB, engine.memory_limit leaves {allowance.array_bytes / 1e9:.1f} GB "
-            "for arrays. Raise it, train on a sample of the leads (snapshots.max_leads), look less often "
-            "(snapshots.every_days), or make fewer features."
+            f"{n_snapshots:,} snapshots with {n_columns} columns take {(keys + results) / 1e9:.1f} GB, "
+            f"engine.memory_limit leaves {allowance.array_bytes / 1e9:.1f} GB for arrays. Raise it, train on a "
+            "sample of the leads (snapshots.max_leads), look less often (snapshots.every_days), or make fewer "
+            "features."
         )
     needed = n_events * events.EVENT_BYTES + results
-    return max(2, -(-int(needed) // int(left * FILLED)))
-
-
-def _key(
-    con: duckdb.DuckDBPyConnection, columns: Columns, catalogue: Catalogue, n_buckets: int
-) -> str:
-    """A digest of everything that the results are made from."""
-    contents = [
-        con.execute(f"SELECT count(*), sum(hash(*COLUMNS(*))::HUGEINT) FROM {table}").fetchall()
-        for table in ("events", "attributes", "lead_attributes", "snapshots", "leads")
-    ]
-    rules = [columns.numbers, list(map(repr, columns.measured.items())), columns.said]
-    parts = [str(contents), catalogue.fingerprint, json.dumps(rules), duckdb.__version__, n_buckets]
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+    return max(2, -(-int(needed) // int(left * FILLED))), True

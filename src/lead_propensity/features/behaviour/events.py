@@ -1,15 +1,16 @@
 """The events of some leads, delivered by the database and laid out lead by lead in their total order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from lead_propensity.features.behaviour import sorting
+from lead_propensity.features.behaviour import arrays, sorting
+from lead_propensity.features.behaviour.numbering import Numbers
 from lead_propensity.features.behaviour.program import Texts
 from lead_propensity.features.behaviour.threads import by_leads
 from lead_propensity.features.windows import known_before
@@ -34,24 +35,22 @@ class Events:
     """(events,) of `sorting.EVENT`. Numbers of types, channels and topics are places in `Texts`; -1 is no
     channel or topic, one beyond the last type is any other."""
 
+    def of_leads(self, first: int, end: int) -> Self:
+        """Those of the leads `first` to `end` - 1, numbered from 0; the rows are not copied."""
+        starts = self.starts[first : end + 1]
+        return type(self)(starts - starts[0], self.rows[starts[0] : starts[-1]])
+
 
 @dataclass(frozen=True)
 class Wanted:
     """Which events, and what of them."""
 
+    leads: Numbers
     texts: Texts
     excluded: tuple[str, ...]
     values: bool
     until: int
     """Only what occurred and was known before: the last moment that is looked from."""
-
-
-def number_leads(con: duckdb.DuckDBPyConnection, leads: pa.Array, numbers: np.ndarray) -> None:
-    """Make `numbered_leads(lead_id, lead_no)` of the leads whose events are to be delivered."""
-    numbered = pa.table({"lead_id": leads, "lead_no": pa.array(numbers, pa.int32())})
-    con.register("given_leads", numbered)
-    con.execute("CREATE OR REPLACE TABLE numbered_leads AS SELECT * FROM given_leads")
-    con.unregister("given_leads")
 
 
 def all_texts(con: duckdb.DuckDBPyConnection, texts: Texts) -> Texts:
@@ -64,11 +63,8 @@ def all_texts(con: duckdb.DuckDBPyConnection, texts: Texts) -> Texts:
     return Texts(texts.types, channels, topics)
 
 
-def delivered(con: duckdb.DuckDBPyConnection, wanted: Wanted) -> Iterator[pa.RecordBatch]:
-    """Batches of lead number, occurred_at, known_at, type, channel, topic, value, in no order.
-
-    Columns that nothing is made of are left out: see `_columns`.
-    """
+def _delivered(con: duckdb.DuckDBPyConnection, wanted: Wanted) -> Iterator[pa.RecordBatch]:
+    """Batches of lead, occurred_at, known_at, type, channel, topic, value, in no order; see `_columns`."""
     types = [*wanted.texts.types]
     numbers = {name: place for place, name in enumerate(types)}
     numbers |= dict.fromkeys(wanted.excluded, _EXCLUDED)
@@ -77,14 +73,13 @@ def delivered(con: duckdb.DuckDBPyConnection, wanted: Wanted) -> Iterator[pa.Rec
     _name(con, "numbered_topics", {n: p for p, n in enumerate(wanted.texts.topics)})
     channels, topics = bool(wanted.texts.channels), bool(wanted.texts.topics)
     selected = [
-        *("n.lead_no", "e.occurred_at", "e.known_at"),
+        *(f"{wanted.leads.sql('e')} AS lead", "e.occurred_at", "e.known_at"),
         f"coalesce(t.number, {len(types)})::INTEGER AS type_id",
         *(["coalesce(c.number, -1)::INTEGER AS channel_id"] if channels else []),
         *(["coalesce(p.number, -1)::INTEGER AS topic_id"] if topics else []),
         *(["coalesce(e.value, 'NaN'::DOUBLE) AS value"] if wanted.values else []),
     ]
     joins = [
-        "JOIN numbered_leads AS n ON n.lead_id = e.lead_id",
         "LEFT JOIN numbered_types AS t ON t.name = e.event_type",
         *(["LEFT JOIN numbered_channels AS c ON c.name = e.channel"] if channels else []),
         *(["LEFT JOIN numbered_topics AS p ON p.name = e.topic"] if topics else []),
@@ -106,15 +101,15 @@ def _name(con: duckdb.DuckDBPyConnection, table: str, numbers: dict[str, int]) -
     )
 
 
-def laid_out(batches: Iterable[pa.RecordBatch], n_leads: int, threads: int) -> Events:
-    """The delivered events lead by lead, everything in memory."""
-    delivered = [_columns(batch) for batch in batches]
+def laid_out(con: duckdb.DuckDBPyConnection, wanted: Wanted, n_leads: int, threads: int) -> Events:
+    """The events lead by lead, everything in memory."""
+    delivered = [_columns(batch, wanted.leads) for batch in _delivered(con, wanted)]
     itself = np.arange(n_leads)
     counts = np.zeros(n_leads, np.int64)
     for columns in delivered:
         sorting.count(columns[0], itself, counts)
     starts = _starts(counts)
-    rows, free = np.empty(starts[-1], sorting.EVENT), starts[:-1].copy()
+    rows, free = arrays.empty((int(starts[-1]),), sorting.EVENT), starts[:-1].copy()
     while (
         delivered
     ):  # in the order of arrival, which is nearly that of time; each is free afterwards
@@ -137,7 +132,7 @@ class Buckets:
         """The events of one bucket; its file is gone then."""
         first, end = self.bucket_starts[bucket : bucket + 2]
         starts = _starts(self.counts[first:end])
-        rows, free = np.empty(starts[-1], sorting.EVENT), starts[:-1].copy()
+        rows, free = arrays.empty((int(starts[-1]),), sorting.EVENT), starts[:-1].copy()
         path = _bucket_file(self.folder, bucket)
         with path.open("rb") as file:
             while len(some := np.fromfile(file, sorting.EVENT, READ_EVENTS)):
@@ -147,20 +142,22 @@ class Buckets:
         return Events(starts, rows)
 
 
-def cut(batches: Iterable[pa.RecordBatch], bucket_starts: np.ndarray, folder: Path) -> Buckets:
-    """Write the delivered events to `folder` in one pass, a file for each bucket of leads."""
+def cut(
+    con: duckdb.DuckDBPyConnection, wanted: Wanted, bucket_starts: np.ndarray, folder: Path
+) -> Buckets:
+    """Write the events to `folder` in one pass, a file for each bucket of leads."""
     n_buckets, n_leads = len(bucket_starts) - 1, int(bucket_starts[-1])
     bucket_of = np.repeat(np.arange(n_buckets), np.diff(bucket_starts))
     counts, itself = np.zeros(n_leads, np.int64), np.arange(n_leads)
     files = [_bucket_file(folder, bucket).open("wb") for bucket in range(n_buckets)]
     try:
-        for batch in batches:
-            columns = _columns(batch)
+        for batch in _delivered(con, wanted):
+            columns = _columns(batch, wanted.leads)
             sorting.count(columns[0], itself, counts)
             in_bucket = np.zeros(n_buckets, np.int64)
             sorting.count(columns[0], bucket_of, in_bucket)
             ends = _starts(in_bucket)
-            rows = np.empty(ends[-1], sorting.EVENT)
+            rows = arrays.empty((int(ends[-1]),), sorting.EVENT)
             sorting.scatter(columns, bucket_of, ends[:-1].copy(), rows)
             for bucket, file in enumerate(files):
                 file.write(rows[ends[bucket] : ends[bucket + 1]].data)
@@ -178,11 +175,11 @@ def _starts(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _columns(batch: pa.RecordBatch) -> tuple[np.ndarray, ...]:
+def _columns(batch: pa.RecordBatch, leads: Numbers) -> tuple[np.ndarray, ...]:
     """In the order of `sorting.scatter`; a column that was left out is empty."""
     types: dict[str, Any] = {"channel_id": np.int32, "topic_id": np.int32, "value": np.float64}
-    found = []
-    for name in ("lead_no", "occurred_at", "known_at", "type_id", *types):
+    found = [leads.find(batch.column("lead").to_numpy())]
+    for name in ("occurred_at", "known_at", "type_id", *types):
         if name in batch.schema.names:
             found.append(batch.column(name).to_numpy())
         else:

@@ -94,6 +94,7 @@ class State(NamedTuple):
     last: Any
     last_of_slot: tuple[Any, Any, Any]
     active: Any
+    inside: Any
     left: Any
     order: Any
     visible: Any
@@ -125,6 +126,7 @@ def new_state(program: Program, most: int) -> State:
         ),
         np.zeros(n_windows, np.int64),
         np.zeros(n_windows, np.int64),
+        np.zeros(n_windows, np.int64),
         np.empty(most, np.int64),
         np.empty(most, np.int64),
         np.empty(most, np.int64),
@@ -147,6 +149,7 @@ def clear(state: State) -> None:
     state.last_of_slot[1][:] = LONG_AGO
     state.last_of_slot[2][:] = LONG_AGO
     state.active[:] = 0
+    state.inside[:] = 0
     state.left[:] = 0
 
 
@@ -197,9 +200,11 @@ def enter(program: Program, state: State, event: Any, i: int, now: int) -> None:
     windows, moment, kind = program.windows, event.occurred_at, event.type_id
     n_windows = len(windows)
     state.entered[i] = now
-    narrowest = 0
-    while narrowest < n_windows and moment < now - windows[narrowest]:
-        narrowest += 1
+    narrowest = n_windows
+    while narrowest > 0 and moment >= now - windows[narrowest - 1]:
+        narrowest -= 1
+    for w in range(narrowest, n_windows):
+        state.inside[w] += 1
     raise_powers(program, state, moment)
     for place in range(program.groups_of_type.shape[1]):
         group = program.groups_of_type[kind, place]
@@ -269,6 +274,7 @@ def leave(program: Program, state: State, event: Any, i: int, w: int) -> None:
     entered, moment, kind = state.entered[i], event.occurred_at, event.type_id
     if entered == NEVER or moment < entered - program.windows[w]:
         return
+    state.inside[w] -= 1
     for place in range(program.groups_of_type.shape[1]):
         group = program.groups_of_type[kind, place]
         if group < 0:
@@ -360,6 +366,19 @@ def too_large(events: Any) -> bool:
     return size > LARGEST_SUM
 
 
+@in_loop
+def first_from(events: Any, low: int, start: int) -> int:
+    """The first event at `start` or later, none before place `low`."""
+    high = len(events)
+    while low < high:
+        middle = (low + high) // 2
+        if events[middle].occurred_at < start:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @compiled
 def sweep(
     starts: Any,
@@ -419,10 +438,10 @@ def sweep_lead(
             enter(program, state, events[i], i, now)
             entered += 1
         for w in range(len(program.windows)):
-            left = state.left[w]
-            while left < len(events) and events[left].occurred_at < now - program.windows[w]:
+            left, start = state.left[w], now - program.windows[w]
+            while state.inside[w] and events[left].occurred_at < start:
                 leave(program, state, events[left], left, w)
                 left += 1
-            state.left[w] = left
+            state.left[w] = left if state.inside[w] else first_from(events, left, start)
         tell(program, state, now, out[rows[s]])
     return DONE

@@ -25,9 +25,10 @@ NO_LIMIT = np.iinfo(np.int64).max
 
 @compiled
 def count(lead: Any, pile_of: Any, counts: Any) -> None:
-    """Add to `counts` (piles,) how many rows belong to the pile of their lead."""
+    """Add to `counts` (piles,) how many rows belong to the pile of their lead; -1 is no lead of ours."""
     for row in range(len(lead)):
-        counts[pile_of[lead[row]]] += 1
+        if lead[row] >= 0:
+            counts[pile_of[lead[row]]] += 1
 
 
 @compiled
@@ -47,6 +48,8 @@ def scatter(columns: tuple[Any, ...], pile_of: Any, free: Any, events: Any) -> N
     """
     lead, occurred, known, kind, channel, topic, value = columns
     for row in range(len(lead)):
+        if lead[row] < 0:
+            continue
         pile = pile_of[lead[row]]
         event = events[free[pile]]
         free[pile] += 1
