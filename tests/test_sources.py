@@ -236,9 +236,7 @@ def hardly_enough() -> EngineConfig:
 
 
 def test_too_little_memory_says_how_to_get_more() -> None:
-    match = (
-        r"(?s)share of engine\.memory_limit \(\d+ MB\), \d\d MB, does not suffice.*Raise engine"
-    )
+    match = r"(?s)share of engine\.memory_limit \(\d+ MB\), \d\d MB, does not suffice.*Raise engine"
     with pytest.raises(DataError, match=match):  # noqa: SIM117
         with opened(hardly_enough()) as (con, _):
             con.execute("SET max_temp_directory_size = '1MB'")

@@ -53,7 +53,8 @@ def lay_out(con: duckdb.DuckDBPyConnection, n_buckets: int) -> Layout:
     keys = con.sql(f"SELECT snapshot_id, bucket, {', '.join(KEYS)} FROM snapshots").to_arrow_table()
     if not _ascending(keys["snapshot_id"].to_numpy()):
         keys = keys.sort_by("snapshot_id")
-    coded = keys["lead_id"].combine_chunks().dictionary_encode()
+    keys = _with_coded_texts(keys)
+    coded = keys["lead_id"].chunk(0)
     codes = coded.indices.to_numpy(zero_copy_only=False)
     bucket_of = np.zeros(len(coded.dictionary), np.int64)
     bucket_of[codes] = keys["bucket"].to_numpy()
@@ -69,6 +70,13 @@ def lay_out(con: duckdb.DuckDBPyConnection, n_buckets: int) -> Layout:
         starts,
         by_lead,
     )
+
+
+def _with_coded_texts(keys: pa.Table) -> pa.Table:
+    """Texts as numbers and a dictionary: a piece takes its rows several times faster."""
+    columns = [column.combine_chunks() for column in keys.columns]
+    coded = [c.dictionary_encode() if pa.types.is_string(c.type) else c for c in columns]
+    return pa.table([pa.chunked_array([c]) for c in coded], names=keys.column_names)
 
 
 def grouped(lead: np.ndarray, n_leads: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +113,9 @@ def texts(column: pa.ChunkedArray) -> np.ndarray:
     """(n,) object: text, or None. Equal texts are one object."""
     if column.null_count == len(column):
         return np.full(len(column), None, dtype=object)
-    coded = column.combine_chunks().dictionary_encode()
+    coded = column.combine_chunks()
+    if not pa.types.is_dictionary(coded.type):
+        coded = coded.dictionary_encode()
     words = np.array([*coded.dictionary.to_pylist(), None], dtype=object)
     found: np.ndarray = words[
         coded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lead_propensity.features.behaviour.compiling import compiled
-from lead_propensity.features.behaviour.kernel import floor_day
 from lead_propensity.features.windows import DAY_US
 
 OPERATIONS = (
@@ -67,7 +66,7 @@ def last_session(moments: Any) -> tuple[int, float]:
 def share_of_day_part(local: Any, part: int) -> float:
     inside = 0
     for moment in local:
-        inside += (moment - floor_day(moment) * DAY_US) // (DAY_US // 4) == part
+        inside += moment % DAY_US // (DAY_US // 4) == part
     return inside / len(local)
 
 
@@ -75,8 +74,7 @@ def share_of_day_part(local: Any, part: int) -> float:
 def share_of_weekend(local: Any) -> float:
     inside = 0
     for moment in local:
-        weekday = (floor_day(moment) + THURSDAY) % 7
-        inside += (weekday + 7 if weekday < 0 else weekday) >= 5
+        inside += (moment // DAY_US + THURSDAY) % 7 >= 5
     return inside / len(local)
 
 

@@ -10,12 +10,25 @@ first event's time and moves on by STEP half-lives before a power overflows: a p
 which is exact.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lead_propensity.features.behaviour.compiling import compiled, in_loop, without_memory
-from lead_propensity.features.behaviour.sorting import order_of_entering
+from lead_propensity.features.behaviour.shapes import (
+    ACTIVE_DAYS,
+    COUNT,
+    DECAYED,
+    SILENT,
+    SINCE_FIRST,
+    SINCE_LAST,
+    TREND,
+    TYPES,
+    VALUE_MEAN,
+    VALUE_SUM,
+    Program,
+    State,
+)
 from lead_propensity.features.windows import DAY_US
 
 NEVER = np.iinfo(np.int64).max
@@ -25,83 +38,11 @@ VALUE_UNITS = 1_000_000
 LARGEST_SUM = 9.2e18
 """In units: what an int64 holds, and a little less."""
 
-OPERATIONS = (
-    "count", "silent", "trend", "value_sum", "value_mean", "days_since_last", "days_since_first", "decayed",
-    "active_days", "types", "channels", "topics",
-)  # fmt: skip
-"""What the sweep measures, in the order of `Program.begins`."""
-(
-    COUNT,
-    SILENT,
-    TREND,
-    VALUE_SUM,
-    VALUE_MEAN,
-    SINCE_LAST,
-    SINCE_FIRST,
-    DECAYED,
-    ACTIVE_DAYS,
-    TYPES,
-    CHANNELS,
-    TOPICS,
-) = range(len(OPERATIONS))
-
 STEP = 512.0
 """Half-lives; 2^STEP and its square are numbers that a float holds."""
 
 DONE, UNSORTED, TOO_LARGE = range(3)
 """How a sweep ends."""
-
-
-class Program(NamedTuple):
-    """What to measure, as arrays. A group is a set of events; a slot is one of the kinds that are told apart."""
-
-    groups_of_type: Any
-    """(types, most groups of one type) int64: the groups that an event is in; -1 none."""
-    group_of_topic: Any
-    """(topics,) int64: the group of a positive event about a topic; -1 none."""
-    slots: tuple[Any, Any, Any]
-    """(types,), (channels,), (topics,) int64: the slot of each; -1 none. How many slots: `n_slots`."""
-    n_slots: Any
-    is_positive: Any
-    """(types,) bool."""
-    windows: Any
-    """(w,) int64 microseconds, ascending. The place w means all time."""
-    half_lives: Any
-    """(h,) float64 microseconds."""
-    valued: Any
-    """(groups,) int64: the place of a group whose values are added up; -1 they are not."""
-    decayed: Any
-    """(groups,) int64: the place of a group whose decayed sum is carried; -1 it is not."""
-    zone_from: Any
-    """(z,) int64: from when on `zone_offset` (z,) is added to make local time; the first is LONG_AGO."""
-    zone_offset: Any
-    begins: Any
-    """(operations + 1,) int64: operation o is measured by the rows begins[o]:begins[o + 1] of `measures`."""
-    measures: Any
-    """(m, 4) int64: output column, group, place of the window or half-life, place of the second window."""
-
-
-class State(NamedTuple):
-    """What is known of one lead at the snapshot that the sweep has come to."""
-
-    count: Any
-    sums: Any
-    sized: Any
-    worth: Any
-    reference: Any
-    power: Any
-    first: Any
-    last: Any
-    last_of_slot: tuple[Any, Any, Any]
-    active: Any
-    inside: Any
-    left: Any
-    order: Any
-    visible: Any
-    entered: Any
-    days: Any
-    day_of: Any
-    day_count: Any
 
 
 @compiled
@@ -154,13 +95,6 @@ def clear(state: State) -> None:
 
 
 @in_loop
-def floor_day(moment: int) -> int:
-    """The day index of a local time, also before 1970, where truncation would be one day off."""
-    day = moment // DAY_US
-    return day - 1 if day * DAY_US > moment else day
-
-
-@in_loop
 def look_over(program: Program, events: Any, state: State) -> bool:
     """Number the local days of a lead's events. False where they are not in order."""
     zone_from, zone_offset = program.zone_from, program.zone_offset
@@ -175,7 +109,7 @@ def look_over(program: Program, events: Any, state: State) -> bool:
             place = np.searchsorted(zone_from, moment, side="right") - 1
             span_from, offset = zone_from[place], zone_offset[place]
             span_until = zone_from[place + 1] if place + 1 < len(zone_from) else NEVER
-        day = floor_day(moment + offset)
+        day = (moment + offset) // DAY_US  # rounds down, also before 1970
         # A clock that is turned back across midnight brings the day before once more: hence two places.
         if n_days > 0 and state.days[n_days - 1] == day:
             state.day_of[i] = n_days - 1
@@ -364,6 +298,31 @@ def too_large(events: Any) -> bool:
         if not np.isnan(events[i].value):
             size += abs(events[i].value) * VALUE_UNITS
     return size > LARGEST_SUM
+
+
+@compiled
+def order_of_entering(occurred: Any, known: Any, order: Any, visible: Any) -> None:
+    """Write to `order` the n events by when they became visible, to `visible` when that was.
+
+    Both have room for n or more. Events that become visible together keep their place.
+    """
+    n = len(occurred)
+    steps = 0
+    for i in range(n):
+        moment = max(occurred[i], known[i])
+        j = i
+        while j > 0 and visible[j - 1] > moment:
+            visible[j] = visible[j - 1]
+            order[j] = order[j - 1]
+            j -= 1
+        visible[j] = moment
+        order[j] = i
+        steps += i - j
+        if steps > 16 * n + 64:
+            moments = np.maximum(occurred, known)
+            order[:n] = np.argsort(moments, kind="mergesort")
+            visible[:n] = moments[order[:n]]
+            return
 
 
 @in_loop

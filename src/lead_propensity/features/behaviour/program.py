@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lead_propensity.features.behaviour import histories, kernel
-from lead_propensity.features.behaviour.kernel import Program
+from lead_propensity.features.behaviour import histories
 from lead_propensity.features.behaviour.measures import POSITIVE, Measure, Those
+from lead_propensity.features.behaviour.shapes import OPERATIONS, Program
 from lead_propensity.features.behaviour.zone import offsets
 from lead_propensity.features.windows import DAY_US
 
@@ -69,12 +69,12 @@ def is_positive(definition: dict[str, Any], texts: Texts) -> np.ndarray:
 def _sweep(
     definition: dict[str, Any], measures: Sequence[tuple[int, Measure]], texts: Texts
 ) -> Program:
-    swept = [(c, m) for c, m in measures if m.what in kernel.OPERATIONS]
-    swept.sort(key=lambda row: kernel.OPERATIONS.index(row[1].what))
+    swept = [(c, m) for c, m in measures if m.what in OPERATIONS]
+    swept.sort(key=lambda row: OPERATIONS.index(row[1].what))
     groups = list(dict.fromkeys(m.of for _, m in swept)) or [POSITIVE]
     windows = _windows(m for _, m in swept)
     half_lives = sorted({m.days * DAY_US for _, m in swept if m.what == "decayed" and m.days})
-    whats = [kernel.OPERATIONS.index(m.what) for _, m in swept]
+    whats = [OPERATIONS.index(m.what) for _, m in swept]
     zone_from, zone_offset = offsets(definition["reporting_zone"])
     slots = _slots(definition, texts)
     return Program(
@@ -89,7 +89,7 @@ def _sweep(
         _places(groups, {m.of for _, m in swept if m.what == "decayed"}),
         zone_from,
         zone_offset,
-        np.searchsorted(whats, range(len(kernel.OPERATIONS) + 1)).astype(np.int64),
+        np.searchsorted(whats, range(len(OPERATIONS) + 1)).astype(np.int64),
         np.array(
             [_operands(c, m, groups, windows, half_lives) for c, m in swept], np.int64
         ).reshape(-1, 4),

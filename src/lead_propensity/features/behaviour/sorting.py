@@ -136,28 +136,3 @@ def merged(events: Any) -> Any:
         source, target = target, source
         width *= 2
     return source
-
-
-@compiled
-def order_of_entering(occurred: Any, known: Any, order: Any, visible: Any) -> None:
-    """Write to `order` the n events by when they became visible, to `visible` when that was.
-
-    Both have room for n or more. Events that become visible together keep their place.
-    """
-    n = len(occurred)
-    steps = 0
-    for i in range(n):
-        moment = max(occurred[i], known[i])
-        j = i
-        while j > 0 and visible[j - 1] > moment:
-            visible[j] = visible[j - 1]
-            order[j] = order[j - 1]
-            j -= 1
-        visible[j] = moment
-        order[j] = i
-        steps += i - j
-        if steps > 16 * n + 64:
-            moments = np.maximum(occurred, known)
-            order[:n] = np.argsort(moments, kind="mergesort")
-            visible[:n] = moments[order[:n]]
-            return
