@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -13,6 +14,12 @@ from lead_propensity.errors import ConfigError
 from lead_propensity.files import replacing, write_text
 
 MANIFEST = "manifest.json"
+_QUICKLY: dict[str, Any] = {
+    "compression": "lz4",
+    "use_dictionary": False,
+    "write_statistics": False,
+}
+"""These files are read once at most, and mostly never."""
 LOCK = "lock"
 
 
@@ -68,7 +75,7 @@ class Job:
         manifest = _Manifest(buckets=self._manifest.buckets | {bucket: entry})
         try:
             with replacing(self._folder / entry.file) as scratch:
-                pa.parquet.write_table(table, scratch, compression="zstd", write_page_checksum=True)
+                pa.parquet.write_table(table, scratch, **_QUICKLY, write_page_checksum=True)
             write_text(manifest.model_dump_json(indent=1), self._folder / MANIFEST)
         except ConfigError as error:
             raise ConfigError(

@@ -1,6 +1,7 @@
 """How the snapshots are laid out for the work: in their order, by lead, and cut into buckets of leads."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import duckdb
 import numpy as np
@@ -9,20 +10,35 @@ import pyarrow as pa
 
 from lead_propensity.features.behaviour.sorting import number_rows
 
-KEYS = (
-    *("lead_id", "group_id", "as_of", "place", "label_known_at"),
-    *("population", "part", "age_days", "won", "amount"),
-)
+TEXTS = ("lead_id", "group_id", "population", "part")
+NUMBERS = ("snapshot_id", "bucket", "as_of", "place", "label_known_at", "age_days", "won", "amount")
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Texts, each different one kept once."""
+
+    codes: np.ndarray
+    """(n,) int32: places in `words`."""
+    words: np.ndarray
+    """object: text; the last one is None."""
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> Self:
+        coded = column.combine_chunks().dictionary_encode()
+        words = np.array([*coded.dictionary.to_pylist(), None], dtype=object)
+        return cls(coded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False), words)
 
 
 @dataclass(frozen=True)
 class Layout:
     """The rows of the table `snapshots` by `snapshot_id`, and their leads numbered bucket by bucket."""
 
-    keys: pa.Table
-    """`snapshot_id` and KEYS."""
-    leads: pa.Array
-    """Text: the lead of each number."""
+    texts: dict[str, Coded]
+    numbers: dict[str, np.ndarray]
+    """(snapshots,) each: TEXTS and NUMBERS of the table; NaN where a float is missing."""
+    leads: np.ndarray
+    """object: the lead of each number."""
     bucket_starts: np.ndarray
     """(buckets + 1,) int64: bucket b holds the leads bucket_starts[b]:bucket_starts[b + 1]."""
     starts: np.ndarray
@@ -50,33 +66,26 @@ def lay_out(con: duckdb.DuckDBPyConnection, n_buckets: int) -> Layout:
     """Put each lead of `snapshots` into one of `n_buckets` by a hash of its id; the table says so, too."""
     bucket = f"hash(lead_id) % {n_buckets}" if n_buckets > 1 else "0"
     con.execute(f"UPDATE snapshots SET bucket = {bucket} WHERE bucket <> {bucket}")
-    keys = con.sql(f"SELECT snapshot_id, bucket, {', '.join(KEYS)} FROM snapshots").to_arrow_table()
-    if not _ascending(keys["snapshot_id"].to_numpy()):
-        keys = keys.sort_by("snapshot_id")
-    keys = _with_coded_texts(keys)
-    coded = keys["lead_id"].chunk(0)
-    codes = coded.indices.to_numpy(zero_copy_only=False)
-    bucket_of = np.zeros(len(coded.dictionary), np.int64)
-    bucket_of[codes] = keys["bucket"].to_numpy()
+    rows = con.sql(f"SELECT {', '.join((*TEXTS, *NUMBERS))} FROM snapshots").to_arrow_table()
+    if not _ascending(rows["snapshot_id"].to_numpy()):
+        rows = rows.sort_by("snapshot_id")
+    texts = {name: Coded.of(rows[name]) for name in TEXTS}
+    numbers = {name: rows[name].to_numpy() for name in NUMBERS}
+    leads = texts["lead_id"]
+    bucket_of = np.zeros(len(leads.words) - 1, np.int64)
+    bucket_of[leads.codes] = numbers["bucket"]
     order = np.argsort(bucket_of, kind="stable")
     number = np.empty_like(order)
     number[order] = np.arange(len(order))
-    lead = number[codes]
-    starts, by_lead = grouped(lead, len(order))
+    starts, by_lead = grouped(number[leads.codes], len(order))
     return Layout(
-        keys,
-        coded.dictionary.take(pa.array(order)),
+        texts,
+        numbers,
+        leads.words[order],
         np.searchsorted(bucket_of[order], np.arange(n_buckets + 1)).astype(np.int64),
         starts,
         by_lead,
     )
-
-
-def _with_coded_texts(keys: pa.Table) -> pa.Table:
-    """Texts as numbers and a dictionary: a piece takes its rows several times faster."""
-    columns = [column.combine_chunks() for column in keys.columns]
-    coded = [c.dictionary_encode() if pa.types.is_string(c.type) else c for c in columns]
-    return pa.table([pa.chunked_array([c]) for c in coded], names=keys.column_names)
 
 
 def grouped(lead: np.ndarray, n_leads: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,38 +97,35 @@ def grouped(lead: np.ndarray, n_leads: int) -> tuple[np.ndarray, np.ndarray]:
     return starts, rows
 
 
-def frame(keys: pa.Table) -> pd.DataFrame:
-    """The keys as `Dataset` has them."""
+def frame(laid_out: Layout, rows: np.ndarray | slice) -> pd.DataFrame:
+    """The keys of these rows, as `Dataset` has them."""
+
+    def text(name: str) -> pd.Series:
+        coded = laid_out.texts[name]  # dtype: else pandas would make another type of it
+        return pd.Series(coded.words[coded.codes[rows]], dtype=object)
+
+    numbers = laid_out.numbers
     columns = {
-        "lead_id": _objects(keys["lead_id"]),
-        "group_id": _objects(keys["group_id"]),
-        "as_of": keys["as_of"].to_numpy(),
-        "order": keys["place"].to_numpy(),
-        "label_known_at": keys["label_known_at"].to_numpy(),
-        "population": _objects(keys["population"]),
-        "part": _objects(keys["part"]),
-        "age_days": floats(keys["age_days"]),
-        "won": floats(keys["won"]),
-        "amount": floats(keys["amount"]),
+        "lead_id": text("lead_id"),
+        "group_id": text("group_id"),
+        "as_of": numbers["as_of"][rows],
+        "order": numbers["place"][rows],
+        "label_known_at": numbers["label_known_at"][rows],
+        "population": text("population"),
+        "part": text("part"),
+        "age_days": numbers["age_days"][rows],
+        "won": numbers["won"][rows],
+        "amount": numbers["amount"][rows],
     }
     return pd.DataFrame(columns, copy=False)
-
-
-def _objects(column: pa.ChunkedArray) -> pd.Series:
-    return pd.Series(texts(column), dtype=object)  # else pandas would make another type of it
 
 
 def texts(column: pa.ChunkedArray) -> np.ndarray:
     """(n,) object: text, or None. Equal texts are one object."""
     if column.null_count == len(column):
         return np.full(len(column), None, dtype=object)
-    coded = column.combine_chunks()
-    if not pa.types.is_dictionary(coded.type):
-        coded = coded.dictionary_encode()
-    words = np.array([*coded.dictionary.to_pylist(), None], dtype=object)
-    found: np.ndarray = words[
-        coded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
-    ]
+    coded = Coded.of(column)
+    found: np.ndarray = coded.words[coded.codes]
     return found
 
 

@@ -7,7 +7,6 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from lead_propensity.config import CRITERIA, Config
 from lead_propensity.data.workroom import IN_MEMORY, Allowance
@@ -174,9 +173,7 @@ def _dataset(work: Work, rows: np.ndarray, filled: Filled) -> Dataset:
         if feature.column_type == "category":
             X.insert(place, feature.name, pd.Series(filled.categories[feature.name], dtype=object))
     rules = pd.DataFrame(filled.numbers[:, n_features:], columns=names[n_features:], copy=False)
-    everything = len(rows) == len(work.layout)
-    keys = work.layout.keys if everything else work.layout.keys.take(pa.array(rows))
-    return Dataset(frame(keys), X, rules, catalogue)
+    return Dataset(frame(work.layout, rows), X, rules, catalogue)
 
 
 def to_frame(data: Dataset) -> pd.DataFrame:

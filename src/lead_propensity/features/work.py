@@ -27,7 +27,7 @@ KEY_BYTES = 150
 """Of one snapshot's keys, about."""
 FILLED = 0.8
 """How much of the allowance buckets fill: their sizes differ."""
-PIECE_BYTES = 100_000_000
+PIECE_BYTES = 200_000_000
 """Of the results of one bucket, where they are wanted in pieces: memory that is used again costs nothing."""
 
 
@@ -158,7 +158,7 @@ class Work:
         if source.is_asked:
             self._measure(bucket, source.take(bucket), source, asked, part)
         if families.AGE.name in self.columns.numbers:
-            ages = layout.floats(self.layout.keys["age_days"])
+            ages = self.layout.numbers["age_days"]
             part.numbers[:, self.columns.numbers.index(families.AGE.name)] = ages[rows]
         if self.columns.said:
             self._say(bucket, rows, part)
@@ -191,7 +191,7 @@ class Work:
     def _asked(self, bucket: int, rows: np.ndarray) -> Asked:
         leads, by_lead = self.layout.leads_of(bucket), self.layout.rows_of(bucket)
         starts = self.layout.starts[leads.start : leads.stop + 1]
-        as_of = self.layout.keys["as_of"].to_numpy()
+        as_of = self.layout.numbers["as_of"]
         places = by_lead if len(rows) == len(self.layout) else np.searchsorted(rows, by_lead)
         return Asked(starts - starts[0], as_of[by_lead], places)
 
@@ -201,7 +201,7 @@ class Work:
         try:
             measure(source.compiled, found, asked, self.allowance.threads, part.numbers)
         except TooLargeError as error:
-            lead = self.layout.leads[self.layout.leads_of(bucket).start + error.lead].as_py()
+            lead = self.layout.leads[self.layout.leads_of(bucket).start + error.lead]
             raise DataError(
                 f"events.value: the values of lead {lead!r} add up to more than 9.2e12, which their exact sum "
                 "cannot hold. Give them in larger units by a `sql:` source, e.g. value / 1000."
@@ -225,7 +225,7 @@ class Work:
                 WHERE s.bucket = $bucket""",
             params={"bucket": bucket},
         ).to_arrow_table()
-        ids = self.layout.keys["snapshot_id"].to_numpy()[rows]
+        ids = self.layout.numbers["snapshot_id"][rows]
         at = np.searchsorted(ids, table["snapshot_id"].to_numpy())
         assert len(at) == len(rows), "an attribute feature has one row a snapshot"
         for place, name in enumerate(self.columns.said):
@@ -256,7 +256,7 @@ class _Source:
         progress("compiling", 1, 1)
         self._threads, self._bucket_starts = work.allowance.threads, work.layout.bucket_starts
         self._cut: events.Buckets | None = None
-        until = work.layout.keys["as_of"].to_numpy().max() if len(work.layout) else 0
+        until = work.layout.numbers["as_of"].max(initial=0)
         excluded = tuple(definition["exclude_events"])
         values = self.compiled.uses_values or bool(self.custom)
         wanted = events.Wanted(_numbers(work, buckets), self.texts, excluded, values, int(until))
@@ -280,7 +280,7 @@ def _numbers(work: Work, buckets: list[int]) -> Numbers:
     """The leads of these buckets."""
     leads = [np.arange(*work.layout.bucket_starts[bucket : bucket + 2]) for bucket in buckets]
     numbers = np.concatenate(leads)
-    return Numbers.of(work.con, work.layout.leads.take(pa.array(numbers)), numbers)
+    return Numbers.of(work.con, pa.array(work.layout.leads[numbers], pa.string()), numbers)
 
 
 def _buckets(
