@@ -97,9 +97,9 @@ def test_a_matrix_put_together_from_buckets_is_the_whole(
     whole = seen(con, learned, world)
     with opened(work) as (other, allowance):
         prepared(other, world)
-        small = room_for(allowance, world, learned, buckets=4, whole=True)
+        small = room_for(allowance, world, learned, buckets=16, whole=True)
         found = matrix.build(other, in_zone(learned, world.zone), CARD, allowance=small)
-        assert other.execute("SELECT max(bucket) FROM snapshots").fetchall()[0][0] in (3, 4)
+        assert other.execute("SELECT max(bucket) FROM snapshots").fetchall()[0][0] > 3
     pd.testing.assert_frame_equal(found.keys, whole.keys)
     assert_same_bits(numbers(found), numbers(whole))
 
@@ -114,7 +114,7 @@ def test_nothing_to_look_at_gives_a_matrix_without_rows_or_deeds(
     assert found.X["days_since_event"].isna().all()
 
 
-@pytest.mark.parametrize("buckets", [1, 4])
+@pytest.mark.parametrize("buckets", [1, 16])
 def test_progress_is_told_to_the_end(learned: Catalogue, work: EngineConfig, buckets: int) -> None:
     world, told = crowd(), []
     with opened(work) as (con, allowance):
@@ -124,6 +124,7 @@ def test_progress_is_told_to_the_end(learned: Catalogue, work: EngineConfig, buc
         matrix.build(con, learned, CARD, lambda *step: told.append(step), allowance)
     whole = [step for step in told if step[0] == "features"]
     total = whole[0][2]
+    assert (total > 1) == (buckets > 1)
     assert whole == [("features", done, total) for done in range(total + 1)]
 
 

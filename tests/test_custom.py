@@ -311,7 +311,7 @@ def test_a_failing_function_is_named_with_its_lead_and_moment():
     with pytest.raises(DataError) as caught:
         asked(feature, [[], ROWS], [T - 60 * DAY, T])
     assert "custom feature 'mine' failed with ZeroDivisionError" in str(caught.value)
-    assert "lead number 1 of its bucket as of 2022-01-08T01:00:00+00:00" in str(caught.value)
+    assert "on lead 1 as of 2022-01-08T01:00:00+00:00" in str(caught.value)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 

@@ -17,11 +17,11 @@ import yaml
 
 from lead_propensity import pipeline
 from lead_propensity.config import Config, load
-from lead_propensity.data import tables
+from lead_propensity.data import merging, tables
 from lead_propensity.data.database import opened
 from lead_propensity.data.simulate import World, simulate, write
 from lead_propensity.errors import ConfigError, DataError
-from lead_propensity.features import dataset
+from lead_propensity.features import dataset, work
 from lead_propensity.features.points import Scorecard
 from lead_propensity.pipeline import TrainedRun
 from lead_propensity.progress import silent
@@ -98,6 +98,25 @@ def test_the_probability_lies_near_the_truth(run: TrainedRun, world: World) -> N
     assert np.mean((probability[known] - truth[known]) ** 2) < 0.7 * spread
     models = run.scorecard["comparison"]["models"]
     assert models["model"]["auc"]["value"] > models["rules"]["auc"]["value"]
+
+
+@pytest.mark.parametrize("name", ["matrix.parquet", "matrix.csv"])
+def test_a_matrix_written_in_pieces_is_the_whole_one(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Row for row, merged a few rows at a time."""
+    whole = pipeline.write_features(config, tmp_path / "whole" / name)
+    monkeypatch.setattr(work, "PIECE_BYTES", 300_000)
+    monkeypatch.setattr(merging, "ROWS_AT_ONCE", 700)
+    pieces = pipeline.write_features(config, tmp_path / "pieces" / name)
+    assert (pieces.snapshots, pieces.features) == (whole.snapshots, whole.features)
+    if name.endswith(".csv"):
+        assert pieces.out.read_bytes() == whole.out.read_bytes()
+        return
+    one, other = pq.read_table(whole.out), pq.read_table(pieces.out)
+    assert one.equals(other, check_metadata=True)
+    frame = pipeline.features(config)
+    pd.testing.assert_frame_equal(frame, one.to_pandas(), check_exact=True, check_dtype=False)
 
 
 def test_the_same_data_config_and_seed_give_the_same_bytes(

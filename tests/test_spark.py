@@ -23,6 +23,7 @@ from lead_propensity.data import tables
 from lead_propensity.data.database import digest, opened
 from lead_propensity.data.simulate import simulate, write
 from lead_propensity.errors import ConfigError
+from lead_propensity.features import snapshots
 from lead_propensity.features.sampling import sample
 from lead_propensity.serving import distributed, spark
 
@@ -107,8 +108,12 @@ def test_the_matrix_is_that_of_one_machine(cluster: Any, crm: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_scores_are_those_of_one_machine(cluster: Any, crm: Path, tmp_path: Path) -> None:
-    """Also the level, which all leads tell together, the notes, and every count of the quarantine."""
+def test_scores_are_those_of_one_machine(
+    cluster: Any, crm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the level, which a sample of all leads tells, the notes, and every count of the quarantine."""
+    monkeypatch.setattr(snapshots, "COHORT_ROWS", 800)
+    monkeypatch.setattr(distributed, "COHORT_ROWS", 800)
     run = pipeline.train(config_of(crm), tmp_path / "run")
     level = replace(run.model.level, step_variance=0.01)
     replace(run.model, level=level).save(tmp_path / "tracked")

@@ -124,7 +124,7 @@ def write_features(
         done, columns = distributed.features(config, Path(out), moment, progress)
         return WrittenFeatures(Path(out), done.facts.get("rows", 0), columns)
     rows, columns = 0, 0
-    with sorted_table(Path(out), ("order", "lead_id"), config.engine) as writer:
+    with sorted_table(Path(out), ("order", "lead_id"), config.engine.work_folder) as writer:
         for part in _matrix(config, as_of, progress):
             fingerprint = {"lead_propensity.fingerprint": part.catalogue.fingerprint}
             schema = matrix_schema(part.catalogue).with_metadata(fingerprint)

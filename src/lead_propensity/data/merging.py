@@ -1,26 +1,29 @@
-"""A table that comes in pieces, written sorted to one file, within the memory limit."""
+"""A table that comes in pieces, written in one order to one file; never whole in memory."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet
 
-from lead_propensity.config import EngineConfig
-from lead_propensity.data.database import opened
-from lead_propensity.data.engine import identifier, literal
+from lead_propensity.data.workroom import entered
 from lead_propensity.files import replacing, require_table_name, write_table
+
+ROWS_AT_ONCE = 50_000
 
 
 class Pieces:
-    """What `sorted_table` gives: add the pieces, all of one schema."""
+    """What `sorted_table` gives: add the pieces, all of one schema, each of them sorted."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, by: Sequence[str]) -> None:
+        self._folder, self._by = folder, list(by)
         self._first: pa.Table | None = None
         self._files: list[Path] = []
+        self._keys: list[pa.Table] = []
 
     def add(self, piece: pa.Table) -> None:
         """The first piece waits in memory: often it is the only one."""
@@ -33,46 +36,55 @@ class Pieces:
         self._put(piece)
 
     def _put(self, piece: pa.Table) -> None:
-        self._files.append(self._folder / f"piece-{len(self._files):05d}.parquet")
-        pa.parquet.write_table(piece, self._files[-1], compression="zstd")
+        self._files.append(self._folder / f"piece-{len(self._files):05d}.arrow")
+        with pa.ipc.new_file(self._files[-1], piece.schema) as writer:
+            writer.write_table(piece, max_chunksize=ROWS_AT_ONCE)
+        self._keys.append(piece.select(self._by))
 
-    def write(self, con: duckdb.DuckDBPyConnection, path: Path, by: Sequence[str]) -> None:
+    def write(self, path: Path) -> None:
         if self._first is not None:
-            write_table(self._first.sort_by([(name, "ascending") for name in by]), path)
+            write_table(self._first, path)
             return
         assert self._files, "a table has at least one piece"
-        schema = pa.parquet.read_schema(self._files[0])
-        listed = ", ".join(literal(str(file)) for file in self._files)
-        order = ", ".join(identifier(name) for name in by)
         with replacing(path) as scratch:
-            con.execute(
-                f"COPY (SELECT * FROM read_parquet([{listed}]) ORDER BY {order}) "
-                f"TO {literal(str(scratch))} ({_form(path, schema)})"
-            )
+            schema = pa.ipc.open_file(self._files[0]).schema
+            is_csv = path.suffix == ".csv"
+            opened = pa.csv.CSVWriter if is_csv else pa.parquet.ParquetWriter
+            with opened(scratch, schema, **({} if is_csv else {"compression": "zstd"})) as writer:
+                for rows in self._merged():
+                    writer.write_table(rows)
+
+    def _merged(self) -> Iterator[pa.Table]:
+        """The rows of all pieces in order, some at a time: each piece gives a slice, found by its ranks."""
+        ranks = self._ranks()
+        files = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in self._files]
+        for start in range(0, sum(map(len, ranks)), ROWS_AT_ONCE):
+            slices, places = [], []
+            for rank, file in zip(ranks, files, strict=True):
+                low, high = np.searchsorted(rank, (start, start + ROWS_AT_ONCE))
+                slices.append(file.slice(low, high - low))
+                places.append(rank[low:high])
+            yield pa.concat_tables(slices).take(pa.array(np.argsort(np.concatenate(places))))
+
+    def _ranks(self) -> list[np.ndarray]:
+        """Of each piece: the place of each of its rows in the whole, ascending."""
+        keys = pa.concat_tables(self._keys)
+        order = pc.sort_indices(keys, [(name, "ascending") for name in self._by]).to_numpy()
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        ends = np.cumsum([len(one) for one in self._keys])
+        return np.split(rank, ends[:-1])
 
 
 @contextmanager
-def sorted_table(path: Path, by: Sequence[str], engine: EngineConfig) -> Iterator[Pieces]:
-    """Write the pieces that the block adds to `path`, sorted; nothing appears where it fails.
+def sorted_table(path: Path, by: Sequence[str], work_folder: str | None) -> Iterator[Pieces]:
+    """Write the pieces that the block adds to `path`, sorted `by` these columns; no two rows are alike there.
 
-    Raises ConfigError for an ending other than .parquet and .csv, and where nothing can be written.
+    Nothing appears where the block fails. Raises ConfigError for an ending other than .parquet and .csv,
+    and where nothing can be written.
     """
     require_table_name(path)
-    with opened(engine) as (con, allowance):
-        assert allowance.folder is not None
-        pieces = Pieces(allowance.folder)
+    with entered(work_folder) as room:
+        pieces = Pieces(room.events, by)
         yield pieces
-        pieces.write(con, path, by)
-
-
-def _form(path: Path, schema: pa.Schema) -> str:
-    """How DuckDB is to write the file; a Parquet file keeps the schema's own metadata."""
-    if path.suffix == ".csv":
-        return "FORMAT csv, HEADER"
-    metadata = schema.metadata or {}
-    kept = ", ".join(
-        f"{literal(key.decode())}: {literal(value.decode())}"
-        for key, value in metadata.items()
-        if not key.startswith(b"ARROW")
-    )
-    return "FORMAT parquet, COMPRESSION zstd" + (f", KV_METADATA {{{kept}}}" if kept else "")
+        pieces.write(path)

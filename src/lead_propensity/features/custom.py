@@ -190,14 +190,12 @@ def _value(feature: CustomFeature, past: _Past, look: _Look) -> float:
         given = feature.compute(history)
     except Exception as error:
         what = f"failed with {type(error).__name__}: {error}"
-        raise DataError(_complaint(feature, look, what)) from error
+        raise AnswerError(feature, look, what) from error
     if given is None:
         return math.nan
     number = _finite(given)
     if number is None:
-        raise DataError(
-            _complaint(feature, look, f"gave {reprlib.repr(given)} ({type(given).__name__})")
-        )
+        raise AnswerError(feature, look, f"gave {reprlib.repr(given)} ({type(given).__name__})")
     return number
 
 
@@ -215,12 +213,20 @@ def _finite(given: object) -> float | None:
 def _require_same(feature: CustomFeature, look: _Look, first: float, again: float) -> None:
     if first != again and not (math.isnan(first) and math.isnan(again)):
         what = f"gave {first} when first asked, {again} when asked again"
-        raise DataError(_complaint(feature, look, what))
+        raise AnswerError(feature, look, what)
 
 
-def _complaint(feature: CustomFeature, look: _Look, what: str) -> str:
-    return (
-        f"custom feature {feature.name!r} {what}, on lead number {look.lead} of its bucket "
-        f"as of {words(look.as_of)}. From one history it must always give the same: a finite number, true, "
-        "false, or None where there is nothing to say. Mend the package that brings it."
-    )
+class AnswerError(DataError):
+    """A custom feature failed, or gave no answer that can be used; `lead` is the lead's number."""
+
+    def __init__(self, feature: CustomFeature, look: _Look, what: str, name: str = "") -> None:
+        super().__init__(
+            f"custom feature {feature.name!r} {what}, on lead {name or look.lead!r} as of {words(look.as_of)}. "
+            "From one history it must always give the same: a finite number, true, false, or None where there "
+            "is nothing to say. Mend the package that brings it."
+        )
+        self._told, self.lead = (feature, look, what), look.lead
+
+    def of(self, name: str) -> Self:
+        """The same, with the lead's id."""
+        return type(self)(*self._told, name)

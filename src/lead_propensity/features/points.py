@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from lead_propensity.config import Criterion, Strict
+from lead_propensity.config import Criterion, Days, Strict
 from lead_propensity.data.engine import literal
 from lead_propensity.data.values import number_expression
 from lead_propensity.errors import ConfigError
@@ -47,10 +47,10 @@ class Line(Strict):
     event: str | None = None
     cap: Annotated[float, Field(gt=0)] | None = None
     """Most points that the event may give (as a size: negative points are capped alike)."""
-    half_life_days: Annotated[float, Field(gt=0)] | None = None
-    days: Annotated[int, Field(ge=1)] | None = None
+    half_life_days: Annotated[float, Field(ge=0.01, le=3650)] | None = None
+    days: Days | None = None
     """Only events of so many last days."""
-    silent_days: Annotated[int, Field(ge=1)] | None = None
+    silent_days: Days | None = None
 
     @model_validator(mode="after")
     def _one_subject(self) -> Self:

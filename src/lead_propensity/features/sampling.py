@@ -59,6 +59,14 @@ def is_kept(column: str, every: int) -> str:
     return f"md5_number_lower({column}) % {every} = 0"
 
 
+def tells_level(column: str, every: int) -> str:
+    """SQL: the same for the leads that tell the level.
+
+    Another draw than that of `is_kept`, else they would all be leads that the model has learned from.
+    """
+    return is_kept(f"({column} || ' tells the level')", every)
+
+
 def sample(con: duckdb.DuckDBPyConnection, max_leads: int | None) -> Sample:
     """Keep the checked tables' rows of about `max_leads` leads (None: all), and drop the others.
 

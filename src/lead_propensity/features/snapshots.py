@@ -5,7 +5,7 @@ import duckdb
 from lead_propensity.config import Config, SnapshotsConfig
 from lead_propensity.data.engine import count_rows
 from lead_propensity.data.moments import words
-from lead_propensity.features.sampling import is_kept, one_in
+from lead_propensity.features.sampling import one_in, tells_level
 from lead_propensity.features.timeline import SHAPE, TimeLine, part_counts, require_parts
 from lead_propensity.features.windows import DAY_US, Horizon, open_at
 
@@ -77,20 +77,21 @@ def make_cohorts(
     as_of: int,
     after: int,
     label_delay: int,
+    thin: bool = True,
 ) -> None:
     """Create `snapshots`: what had become known by `as_of` of leads looked at later than `after`.
 
     The same snapshots as in training, so that the level means the same there and here; labels that
-    became final by `as_of`. This is what the level tracker may learn from. Of more than COHORT_ROWS
-    snapshots only those of every so many leads are kept, chosen by a hash: a level needs no more.
+    became final by `as_of`. This is what the level tracker may learn from. With `thin`, of more than
+    COHORT_ROWS snapshots only those of every so many leads are kept, chosen by a hash: a level needs no more.
     """
     horizon = Horizon(config.horizon_days, label_delay - config.horizon_days * DAY_US)
     candidates = f"""SELECT * FROM ({_training_candidates(con, config, as_of - label_delay)})
         WHERE as_of > {after}"""
     _fill(con, candidates, config, horizon, as_of, part="'cohort'")
-    every = one_in(count_rows(con, "snapshots"), COHORT_ROWS)
+    every = one_in(count_rows(con, "snapshots"), COHORT_ROWS) if thin else 1
     if every > 1:
-        con.execute(f"DELETE FROM snapshots WHERE NOT ({is_kept('lead_id', every)})")
+        con.execute(f"DELETE FROM snapshots WHERE NOT ({tells_level('lead_id', every)})")
 
 
 def dropped(con: duckdb.DuckDBPyConnection, reporting_delay: int) -> dict[str, int]:

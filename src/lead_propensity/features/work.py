@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Self
 
 import duckdb
@@ -23,6 +24,10 @@ from lead_propensity.features.points import CompiledRules
 from lead_propensity.features.profile import features as features_of_profile
 from lead_propensity.progress import Progress
 
+COPIES = 4
+"""Of the results of a piece: as an array, as a table to be kept, as a frame, as a table to be written."""
+KEPT_COPIES = 2
+"""Of those of a bucket on the way to the whole matrix: the first two of these."""
 KEY_BYTES = 150
 """Of one snapshot's keys, about."""
 FILLED = 0.8
@@ -135,16 +140,25 @@ class Work:
         """Each bucket: the rows of the layout, ascending, and their columns."""
         n_buckets = self.layout.n_buckets
         key = self._key() if self.on_disk else ""
-        job = self.allowance.job(key) if self.on_disk else None
+        # What a custom feature gives may change without a sign: buckets with one are not kept.
+        keeps = self.on_disk and not self.columns.custom
+        job = self.allowance.job(key) if keeps else None
         found = {bucket: self._kept(job, key, bucket) is not None for bucket in range(n_buckets)}
         source = _Source(self, [bucket for bucket in found if not found[bucket]], progress)
         for bucket in range(n_buckets):
             progress("features", bucket, n_buckets)
             rows = self._rows(bucket)
-            kept = self._kept(job, key, bucket) if found[bucket] else None
-            part = kept if kept is not None else self._computed(bucket, rows, source)
-            if job is not None and kept is None:
-                job.keep(bucket, key, part.to_table())
+            if found[bucket]:
+                part = self._kept(job, key, bucket)
+                if part is None:
+                    raise DataError(
+                        f"bucket {bucket}, finished by an earlier run, has just vanished from engine.work_folder. "
+                        "Run again: it will be computed."
+                    )
+            else:
+                part = self._computed(bucket, rows, source)
+                if job is not None:
+                    job.keep(bucket, key, part.to_table())
             yield rows, part
         progress("features", n_buckets, n_buckets)
 
@@ -166,12 +180,11 @@ class Work:
 
     def _key(self) -> str:
         """A digest of everything that the results are made from: equal keys, equal results."""
-        contents = [
-            self.con.execute(
-                f"SELECT count(*), sum(hash(*COLUMNS(*))::HUGEINT) FROM {table}"
-            ).fetchall()
-            for table in ("events", "attributes", "lead_attributes", "snapshots", "leads")
-        ]
+        contents = []
+        for table in ("events", "attributes", "lead_attributes", "snapshots", "leads"):
+            rows = f"SELECT count(*), sum(hash(*COLUMNS(*))::HUGEINT) FROM {table}"
+            columns = self.con.execute(f"DESCRIBE {table}").fetchall()
+            contents.append([columns, self.con.execute(rows).fetchall()])
         measured = [*map(repr, self.columns.measured.items())]
         made_from = [
             contents,
@@ -180,7 +193,7 @@ class Work:
             self.columns.said,
             self.layout.n_buckets,
         ]
-        text = f"{duckdb.__version__} {self.catalogue.fingerprint} {made_from}"
+        text = f"{version('lead-propensity')} {duckdb.__version__} {self.catalogue.fingerprint} {made_from}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _rows(self, bucket: int) -> np.ndarray:
@@ -211,7 +224,11 @@ class Work:
             seen = custom.of_types(
                 found, source.texts, {*types["event_types"], *types["other_event_types"]}
             )
-            told = custom.columns(source.custom, seen, source.texts, asked.starts, asked.as_of)
+            try:
+                told = custom.columns(source.custom, seen, source.texts, asked.starts, asked.as_of)
+            except custom.AnswerError as error:
+                lead = self.layout.leads[self.layout.leads_of(bucket).start + error.lead]
+                raise error.of(lead) from error.__cause__
             for name, column in zip(self.columns.custom, told, strict=True):
                 part.numbers[asked.rows, self.columns.numbers.index(name)] = column
 
@@ -297,13 +314,15 @@ def _buckets(
     in_memory = n_events * (events.EVENT_BYTES + events.DELIVERED_BYTES) + keys
     if in_memory + results // n_pieces <= allowance.array_bytes or allowance.folder is None:
         return n_pieces, False
-    left = allowance.array_bytes - keys - (results if whole else 0)
+    at_once = keys + (results if whole else 0)
+    left = allowance.array_bytes - at_once
     if left < allowance.array_bytes * (1 - FILLED):
+        what = f"{n_columns} columns" if whole else "their keys alone"
         raise DataError(
-            f"{n_snapshots:,} snapshots with {n_columns} columns take {(keys + results) / 1e9:.1f} GB, "
-            f"engine.memory_limit leaves {allowance.array_bytes / 1e9:.1f} GB for arrays. Raise it, train on a "
-            "sample of the leads (snapshots.max_leads), look less often (snapshots.every_days), or make fewer "
-            "features."
+            f"{n_snapshots:,} snapshots with {what} take {at_once / 1e9:.1f} GB at once, engine.memory_limit "
+            f"leaves {allowance.array_bytes / 1e9:.1f} GB for arrays. Raise it, train on a sample of the leads "
+            "(snapshots.max_leads), look less often (snapshots.every_days), or make fewer features."
         )
-    needed = n_events * events.EVENT_BYTES + results
+    copies = KEPT_COPIES if whole else COPIES
+    needed = n_events * events.EVENT_BYTES + copies * results
     return max(2, -(-int(needed) // int(left * FILLED))), True

@@ -5,10 +5,13 @@ same features and the same model as on one machine.
 """
 
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
@@ -16,7 +19,7 @@ from pydantic import TypeAdapter
 from lead_propensity import errors
 from lead_propensity.config import Config, EngineConfig
 from lead_propensity.data import packing, tables
-from lead_propensity.data.engine import connect
+from lead_propensity.data.engine import Room, connect
 from lead_propensity.data.packing import Piece
 from lead_propensity.data.parts import Part
 from lead_propensity.data.sources import RawTable
@@ -30,8 +33,17 @@ ROWS, LINES = "rows", "lines"
 """What an output row holds: a result, or what was counted and found in a chunk."""
 PARTITIONS = "partitions"
 """Among the counts: partitions that were worked on to their end."""
-_ALONE = EngineConfig(threads=1)
-"""The engine gives each worker one core."""
+WORKER_BYTES = 1_000_000_000
+"""Of the database that works on a chunk; beyond it spills. Spark limits Java's memory, not Python's."""
+
+
+@contextmanager
+def _alone() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The database of one chunk: Spark gives each worker one core."""
+    with tempfile.TemporaryDirectory(prefix="lead-propensity-") as folder:
+        room = Room(WORKER_BYTES, Path(folder) / "spill", Path(folder))
+        with connect(EngineConfig(threads=1), room) as con:
+            yield con
 
 
 @dataclass(frozen=True)
@@ -72,16 +84,14 @@ def packed_rows(
     """The packed rows of the pieces with these `numbers` (column `id`); `where` as in `packing.packed`."""
     for batch in numbers:
         for number in batch["id"].to_pylist():
-            con = connect(_ALONE)
-            try:
-                yield from packing.packed(
-                    con, setting.pieces[number], setting.raws, setting.config.data, where
-                )
-            except LeadPropensityError as error:
-                key = json.dumps([type(error).__name__, str(error)])
-                yield _mark(ERROR, key, setting.raws)
-            finally:
-                con.close()
+            with _alone() as con:
+                try:
+                    yield from packing.packed(
+                        con, setting.pieces[number], setting.raws, setting.config.data, where
+                    )
+                except LeadPropensityError as error:
+                    key = json.dumps([type(error).__name__, str(error)])
+                    yield _mark(ERROR, key, setting.raws)
             yield _mark(END, None, setting.raws)
 
 
@@ -170,18 +180,16 @@ def _output(what: str, lines: list[str | None], rows: pa.Array, task: Task) -> p
 
 def _work(chunk: pa.Table, setting: Setting, task: Task) -> tuple[pa.Table | None, Line]:
     broken = chunk.filter(pc.equal(chunk["kind"], ERROR))["lead_key"].to_pylist()
-    con = connect(_ALONE)
-    try:
-        raise_error_rows(broken)
-        con.register("packed", chunk)
-        packing.unpack(con, setting.raws, "packed")
-        con.unregister("packed")
-        part = tables.check_part(con, setting.raws, setting.config)
-        if any(part.broken.values()):
-            return None, Line(part)
-        rows, facts = task.work(con, setting.config)
-        return rows, Line(part, {**facts, ROWS: len(rows)})
-    except LeadPropensityError as error:
-        return None, Line(error=(type(error).__name__, str(error)))
-    finally:
-        con.close()
+    with _alone() as con:
+        try:
+            raise_error_rows(broken)
+            con.register("packed", chunk)
+            packing.unpack(con, setting.raws, "packed")
+            con.unregister("packed")
+            part = tables.check_part(con, setting.raws, setting.config)
+            if any(part.broken.values()):
+                return None, Line(part)
+            rows, facts = task.work(con, setting.config)
+            return rows, Line(part, {**facts, ROWS: len(rows)})
+        except LeadPropensityError as error:
+            return None, Line(error=(type(error).__name__, str(error)))

@@ -23,7 +23,7 @@ from lead_propensity.data.moments import Ending, microseconds
 from lead_propensity.data.parts import Check, whole
 from lead_propensity.errors import ConfigError
 from lead_propensity.features import dataset
-from lead_propensity.features.sampling import Sample, is_kept, one_in
+from lead_propensity.features.sampling import Sample, is_kept, one_in, tells_level
 from lead_propensity.features.snapshots import COHORT_ROWS
 from lead_propensity.files import new_folder, write_text
 from lead_propensity.model.propensity import PropensityModel
@@ -68,6 +68,8 @@ def require_folder_name(out: Path) -> None:
             f"output {out} ends in {out.suffix!r}; Spark writes a folder of Parquet files: "
             "give a name that ends in .parquet."
         )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"output {out} is there already and holds something. Give a new folder.")
 
 
 def score(
@@ -151,7 +153,7 @@ def _level(
         counted = added(cluster.setting, count)
         counted.found.raise_problems()
         every = one_in(counted.facts.get("cohorts", 0), COHORT_ROWS)
-        cluster.map(past, scratch / "level", "level", is_kept("lead_key", every))
+        cluster.map(past, scratch / "level", "level", tells_level("lead_key", every))
         told = cluster.rows(past, scratch / "level")
     rows = told.sort_by([("order", "ascending"), ("lead_id", "ascending")]).to_pandas()
     shift, until = scoring.level_of(model, np.array([moment]), rows)

@@ -39,11 +39,16 @@ def open_leads(
 
 
 def make_cohorts(
-    con: duckdb.DuckDBPyConnection, config: Config, model: PropensityModel, moment: int
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    model: PropensityModel,
+    moment: int,
+    thin: bool = True,
 ) -> None:
     """Create `snapshots`: those that may tell the level at `moment`."""
     trained = config.snapshots.model_copy(update={"horizon_days": model.horizon_days})
-    snapshots.make_cohorts(con, trained, moment, model.level.after, model.level.label_delay)
+    after, label_delay = model.level.after, model.level.label_delay
+    snapshots.make_cohorts(con, trained, moment, after, label_delay, thin)
 
 
 def past(
@@ -52,9 +57,10 @@ def past(
     model: PropensityModel,
     moment: int,
     allowance: Allowance = IN_MEMORY,
+    thin: bool = True,
 ) -> Dataset:
     """The snapshots that may tell the level at `moment`, with the model's features."""
-    make_cohorts(con, config, model, moment)
+    make_cohorts(con, config, model, moment, thin)
     return matrix.build(con, model.catalogue, card_of(model), allowance=allowance)
 
 

@@ -74,14 +74,14 @@ class CountCohorts:
 
     def work(self, con: duckdb.DuckDBPyConnection, config: Config) -> tuple[pa.Table, Counts]:
         if count_rows(con, "leads"):
-            night.make_cohorts(con, config, self.model.loaded(), self.moment)
+            night.make_cohorts(con, config, self.model.loaded(), self.moment, thin=False)
             return _NOTHING.empty_table(), {"cohorts": count_rows(con, "snapshots")}
         return _NOTHING.empty_table(), {}
 
 
 @dataclass(frozen=True)
 class Tell:
-    """The snapshots that tell the level, as `scoring.told` gives them."""
+    """The snapshots that tell the level, as `scoring.told` gives them: all those of the leads given."""
 
     model: Model
     moment: int
@@ -96,7 +96,7 @@ class Tell:
         if not count_rows(con, "leads"):
             return self.schema.empty_table(), {}
         model = self.model.loaded()
-        told = scoring.told(model, night.past(con, config, model, self.moment))
+        told = scoring.told(model, night.past(con, config, model, self.moment, thin=False))
         return pa.Table.from_pandas(told, schema=self.schema, preserve_index=False), {}
 
 

@@ -1,14 +1,16 @@
 """The events of some leads, delivered by the database and laid out lead by lead in their total order."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from lead_propensity.errors import ConfigError
 from lead_propensity.features.behaviour import arrays, sorting
 from lead_propensity.features.behaviour.numbering import Numbers
 from lead_propensity.features.behaviour.program import Texts
@@ -18,8 +20,8 @@ from lead_propensity.features.windows import known_before
 BATCH_ROWS = 122_880
 """DuckDB's own row group: larger batches gain nothing."""
 EVENT_BYTES = sorting.EVENT.itemsize
-DELIVERED_BYTES = 36
-"""Of one event as the database delivers it."""
+DELIVERED_BYTES = 56
+"""Of one event as the database delivers it, with the number of its lead."""
 READ_EVENTS = 500_000
 """At a time, from a file."""
 _EXCLUDED = -1
@@ -149,8 +151,9 @@ def cut(
     n_buckets, n_leads = len(bucket_starts) - 1, int(bucket_starts[-1])
     bucket_of = np.repeat(np.arange(n_buckets), np.diff(bucket_starts))
     counts, itself = np.zeros(n_leads, np.int64), np.arange(n_leads)
-    files = [_bucket_file(folder, bucket).open("wb") for bucket in range(n_buckets)]
+    files: list[BinaryIO] = []
     try:
+        files += [_bucket_file(folder, bucket).open("wb") for bucket in range(n_buckets)]
         for batch in _delivered(con, wanted):
             columns = _columns(batch, wanted.leads)
             sorting.count(columns[0], itself, counts)
@@ -161,9 +164,15 @@ def cut(
             sorting.scatter(columns, bucket_of, ends[:-1].copy(), rows)
             for bucket, file in enumerate(files):
                 file.write(rows[ends[bucket] : ends[bucket + 1]].data)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: events cannot be cut into buckets: {error}. Make room there, name a folder on a larger "
+            "disk in engine.work_folder, or raise engine.memory_limit."
+        ) from error
     finally:
         for file in files:
-            file.close()
+            with suppress(OSError):
+                file.close()
     return Buckets(folder, bucket_starts, counts)
 
 
