@@ -90,16 +90,22 @@ def test_pieces_are_the_rows_of_the_whole_each_once(
     assert_same_bits(together.loc[numbers(whole).index], numbers(whole))
 
 
+def busy_crowd() -> World:
+    """So many events that they, more than the results, decide what fits."""
+    world = crowd()
+    return replace(world, events=world.events * 8)
+
+
 def test_a_matrix_put_together_from_buckets_is_the_whole(
     con: duckdb.DuckDBPyConnection, learned: Catalogue, work: EngineConfig
 ) -> None:
-    world = crowd()
+    world = busy_crowd()
     whole = seen(con, learned, world)
     with opened(work) as (other, allowance):
         prepared(other, world)
-        small = room_for(allowance, world, learned, buckets=16, whole=True)
+        small = room_for(allowance, world, learned, buckets=4, whole=True)
         found = matrix.build(other, in_zone(learned, world.zone), CARD, allowance=small)
-        assert other.execute("SELECT max(bucket) FROM snapshots").fetchall()[0][0] > 3
+        assert other.execute("SELECT max(bucket) FROM snapshots").fetchall()[0][0] in (3, 4)
     pd.testing.assert_frame_equal(found.keys, whole.keys)
     assert_same_bits(numbers(found), numbers(whole))
 
@@ -114,9 +120,9 @@ def test_nothing_to_look_at_gives_a_matrix_without_rows_or_deeds(
     assert found.X["days_since_event"].isna().all()
 
 
-@pytest.mark.parametrize("buckets", [1, 16])
+@pytest.mark.parametrize("buckets", [1, 4])
 def test_progress_is_told_to_the_end(learned: Catalogue, work: EngineConfig, buckets: int) -> None:
-    world, told = crowd(), []
+    world, told = busy_crowd(), []
     with opened(work) as (con, allowance):
         prepared(con, world)
         if buckets > 1:
