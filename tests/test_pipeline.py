@@ -107,7 +107,7 @@ def test_a_matrix_written_in_pieces_is_the_whole_one(
     """Row for row, merged a few rows at a time."""
     whole = pipeline.write_features(config, tmp_path / "whole" / name)
     monkeypatch.setattr(work, "PIECE_BYTES", 300_000)
-    monkeypatch.setattr(merging, "ROWS_AT_ONCE", 700)
+    monkeypatch.setattr(merging, "AT_ONCE_BYTES", 200_000)
     pieces = pipeline.write_features(config, tmp_path / "pieces" / name)
     assert (pieces.snapshots, pieces.features) == (whole.snapshots, whole.features)
     if name.endswith(".csv"):

@@ -58,7 +58,7 @@ def options(
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 2 bad config, data or model, 1 a bug of ours."""
+    """Entry point. Exit codes: 0 done, 2 bad config, data or model, 130 interrupted, 1 a bug of ours."""
     try:
         app()
     except LeadPropensityError as error:
@@ -66,6 +66,12 @@ def main() -> None:
             f"error: {error}", style="red", markup=False, highlight=False
         )
         sys.exit(2)
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Ctrl-C in the middle of a query comes out of DuckDB as a RuntimeError.
+        if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():
+            raise
+        Console(stderr=True).print("interrupted", style="red")
+        sys.exit(130)
 
 
 @app.command(epilog="Example: `lead-propensity check configs/bpic2012.yaml`")

@@ -313,9 +313,11 @@ class EngineConfig(Strict):
     """`local`: this machine; `spark`: a cluster, when one machine is outgrown (the page Spark)."""
     spark: SparkConfig = SparkConfig()
 
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=512)] | None = None
     """Default: all cores."""
-    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")] | None = None
+    memory_limit: Annotated[str, Field(pattern=r"^[0-9]{1,5}(\.[0-9]+)?\s?[KMGT]i?B$")] | None = (
+        None
+    )
     """Of the whole process, e.g. `4GB`; default: 60% of what the machine or container offers. Work that
     does not fit goes to disk."""
     work_folder: str | None = None

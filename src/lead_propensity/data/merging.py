@@ -13,7 +13,8 @@ import pyarrow.parquet
 from lead_propensity.data.workroom import entered
 from lead_propensity.files import replacing, require_table_name, write_table
 
-ROWS_AT_ONCE = 50_000
+AT_ONCE_BYTES = 30_000_000
+"""Of the rows that are merged together."""
 
 
 class Pieces:
@@ -38,7 +39,7 @@ class Pieces:
     def _put(self, piece: pa.Table) -> None:
         self._files.append(self._folder / f"piece-{len(self._files):05d}.arrow")
         with pa.ipc.new_file(self._files[-1], piece.schema) as writer:
-            writer.write_table(piece, max_chunksize=ROWS_AT_ONCE)
+            writer.write_table(piece)
         self._keys.append(piece.select(self._by))
 
     def write(self, path: Path) -> None:
@@ -58,10 +59,12 @@ class Pieces:
         """The rows of all pieces in order, some at a time: each piece gives a slice, found by its ranks."""
         ranks = self._ranks()
         files = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in self._files]
-        for start in range(0, sum(map(len, ranks)), ROWS_AT_ONCE):
+        total = sum(map(len, ranks))
+        at_once = 1 + AT_ONCE_BYTES * total // sum(file.nbytes for file in files)
+        for start in range(0, total, at_once):
             slices, places = [], []
             for rank, file in zip(ranks, files, strict=True):
-                low, high = np.searchsorted(rank, (start, start + ROWS_AT_ONCE))
+                low, high = np.searchsorted(rank, (start, start + at_once))
                 slices.append(file.slice(low, high - low))
                 places.append(rank[low:high])
             yield pa.concat_tables(slices).take(pa.array(np.argsort(np.concatenate(places))))

@@ -310,9 +310,11 @@ def _buckets(
         len(columns.numbers) + len(columns.categories),
     )
     keys, results = n_snapshots * KEY_BYTES, n_snapshots * n_columns * 8
-    n_pieces = 1 if whole else max(1, -(-results // PIECE_BYTES))
+    piece = results if whole else min(PIECE_BYTES, allowance.array_bytes // (2 * COPIES))
+    n_pieces = max(1, -(-results // max(piece, 1)))
     in_memory = n_events * (events.EVENT_BYTES + events.DELIVERED_BYTES) + keys
-    if in_memory + results // n_pieces <= allowance.array_bytes or allowance.folder is None:
+    in_memory += results if whole else COPIES * min(piece, results)
+    if in_memory <= allowance.array_bytes or allowance.folder is None:
         return n_pieces, False
     at_once = keys + (results if whole else 0)
     left = allowance.array_bytes - at_once

@@ -10,7 +10,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """Machine code at the first call; later processes find it in numba's cache (NUMBA_CACHE_DIR)."""
-    return numba.njit(cache=True, nogil=True)(function)  # type: ignore[return-value]
+    return _cached(function, {})
+
+
+def _cached(function: F, options: dict[str, Any]) -> F:
+    """Where there is no place for a cache (no home, nothing writable), each process compiles for itself."""
+    try:
+        return numba.njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError:
+        return numba.njit(nogil=True, **options)(function)
 
 
 def without_memory(**options: Any) -> Callable[[F], F]:
@@ -18,7 +26,7 @@ def without_memory(**options: Any) -> Callable[[F], F]:
 
     Each look into a tuple of arrays would count one, which takes twenty times as long as the sweep itself.
     """
-    return numba.njit(cache=True, nogil=True, _nrt=False, **options)  # type: ignore[call-overload]
+    return lambda function: _cached(function, {"_nrt": False, **options})
 
 
 def in_loop(function: F) -> F:

@@ -73,7 +73,7 @@ def new_state(program: Program, most: int) -> State:
         np.empty(most, np.int64),
         np.empty(most, np.int64),
         np.empty(most, np.int64),
-        np.zeros((most, n_windows), np.int64),
+        np.empty((most, n_windows), np.int64),  # cleared for as many days as a lead has
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lead_propensity.errors import DataError
+from lead_propensity.errors import ConfigError, DataError
 from lead_propensity.features.behaviour import histories, kernel, sorting
 from lead_propensity.features.behaviour.events import Events
 from lead_propensity.features.behaviour.program import Compiled
@@ -46,7 +46,20 @@ def measure(
 
 
 def compile_for(program: Compiled) -> None:
-    """Have the kernels compiled: some seconds, once for each installation; else found in their cache."""
+    """Have the kernels compiled: some seconds, once for each installation; else found in their cache.
+
+    Raises ConfigError where the cache cannot be written.
+    """
+    try:
+        _compile_for(program)
+    except OSError as error:
+        raise ConfigError(
+            f"the compiled kernels cannot be kept: {error}. Name a folder with some megabytes of room in the "
+            "environment variable NUMBA_CACHE_DIR."
+        ) from error
+
+
+def _compile_for(program: Compiled) -> None:
     nothing, no_events = np.zeros(1, np.int64), Events(np.zeros(1, np.int64), np.empty(0, EVENT))
     sorting.arrange(no_events.starts, no_events.rows, 0, 0)
     arguments = (no_events.starts, no_events.rows, nothing, nothing, nothing)
