@@ -21,7 +21,7 @@ from lead_propensity.features.behaviour.events import EVENT_BYTES
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
-from lead_propensity.features.work import COPIES, FILLED, KEPT_COPIES, KEY_BYTES
+from lead_propensity.features.work import COPIES, FILLED, KEY_BYTES
 from worlds import DAY, config, database
 
 MINUTE = 60_000_000
@@ -245,8 +245,7 @@ def room_for(
     """So small that the work is cut into so many buckets, or one more."""
     keys = KEY_BYTES * len(world.asked)
     results = 8 * len(world.asked) * (len(learned.features) + len(CARD.lines()))
-    copies = KEPT_COPIES if whole else COPIES
-    part = (copies * results + EVENT_BYTES * len(world.events)) / buckets / FILLED
+    part = (COPIES * results + EVENT_BYTES * len(world.events)) / buckets / FILLED
     return replace(allowance, array_bytes=int(keys + whole * results + part) + 1)
 
 

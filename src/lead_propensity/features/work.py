@@ -24,10 +24,8 @@ from lead_propensity.features.points import CompiledRules
 from lead_propensity.features.profile import features as features_of_profile
 from lead_propensity.progress import Progress
 
-COPIES = 4
-"""Of the results of a piece: as an array, as a table to be kept, as a frame, as a table to be written."""
-KEPT_COPIES = 2
-"""Of those of a bucket on the way to the whole matrix: the first two of these."""
+COPIES = 2
+"""Of the results of a bucket at one time: as an array, and as a table to be kept or written."""
 KEY_BYTES = 150
 """Of one snapshot's keys, about."""
 FILLED = 0.8
@@ -325,6 +323,5 @@ def _buckets(
             f"leaves {allowance.array_bytes / 1e9:.1f} GB for arrays. Raise it, train on a sample of the leads "
             "(snapshots.max_leads), look less often (snapshots.every_days), or make fewer features."
         )
-    copies = KEPT_COPIES if whole else COPIES
-    needed = n_events * events.EVENT_BYTES + copies * results
+    needed = n_events * events.EVENT_BYTES + COPIES * results
     return max(2, -(-int(needed) // int(left * FILLED))), True
