@@ -315,7 +315,7 @@ class EngineConfig(Strict):
 
     threads: Annotated[int, Field(ge=1, le=512)] | None = None
     """Default: all cores."""
-    memory_limit: Annotated[str, Field(pattern=r"^[0-9]{1,5}(\.[0-9]+)?\s?[KMGT]i?B$")] | None = (
+    memory_limit: Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]+)?\s?[KMGT]i?B$")] | None = (
         None
     )
     """Of the whole process, e.g. `4GB`; default: 60% of what the machine or container offers. Work that

@@ -18,6 +18,8 @@ OVERHEAD = 150 * MEGABYTE
 its own limit were measured, whatever that limit), compiled code."""
 LEAST = 2 * OVERHEAD
 """With less beside what the process holds already no work is worth beginning."""
+MOST = 1 << 60
+"""More than any machine has; the SQL engine refuses to hear of yet more."""
 DEFAULT_SHARE = 0.6
 """Of the machine or container, where no limit is set."""
 DATABASE_SHARE = 0.5
@@ -46,7 +48,7 @@ def split(memory_limit: str | None) -> Split:
 
     Raises ConfigError where the limit leaves less than `LEAST`.
     """
-    limit = machine_share() if memory_limit is None else size(memory_limit)
+    limit = machine_share() if memory_limit is None else min(size(memory_limit), MOST)
     resident = resident_bytes()
     spare = limit - resident
     if spare < LEAST:
