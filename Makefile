@@ -65,7 +65,7 @@ bpic2012: $(INSTALLED)  ## The same pipeline on real data; needs LEAD_PROPENSITY
 bench: $(INSTALLED)  ## Time every phase from tables to report
 	$(BIN)/python benchmarks/end_to_end.py
 
-bench-features: $(INSTALLED)  ## Features against a GROUP BY and peers; SIZE=small (3 minutes), full or huge
+bench-features: $(INSTALLED)  ## Features against a GROUP BY and peers; SIZE=small, full or huge
 	$(BIN)/python benchmarks/features.py --size $(or $(SIZE),small)
 
 # uv reads its own settings for mirrors; the lock stays free of addresses and of paths.
