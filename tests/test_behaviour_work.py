@@ -1,8 +1,9 @@
 """Work in buckets of leads: pieces, runs that end early, and what may be kept of them.
 
 Each was seen failing once: rows written to the places of others; pieces written over one another; an event's row
-lost between the batches; a bucket's file left; nothing kept; what was kept not used; a key without the events, the
-snapshots, the catalogue, the rules' columns, or what they measure; an end of progress that is not told.
+lost between the batches; a bucket's file left; nothing kept; what was kept not used; a digest without the last words
+of a row, or none; a key without the snapshots, the catalogue, the rules' columns, or what they measure; an end of
+progress that is not told.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from behaviour_worlds import (
     CARD,
+    Row,
     World,
     assert_same_bits,
     crowd,
@@ -61,13 +63,12 @@ def pieces(
     return matrix.pieces(con, in_zone(learned, world.zone), card, allowance=small)
 
 
-def computed(con: duckdb.DuckDBPyConnection) -> set[str]:
-    """The leads whose events were asked for; all others came from kept buckets."""
-    if not con.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE table_name = 'numbered_leads'"
-    ).fetchall():
-        return set()
-    return {row[0] for row in con.execute("SELECT lead_id FROM numbered_leads").fetchall()}
+def computed(con: duckdb.DuckDBPyConnection, allowance: Allowance) -> set[str]:
+    """The leads of the buckets whose events were taken; all others were kept, or are still to come."""
+    assert allowance.folder is not None
+    left = [int(path.stem.split("-")[1]) for path in (allowance.folder / "events").iterdir()]
+    taken = f"SELECT lead_id FROM snapshots WHERE NOT list_contains({left}::INTEGER[], bucket)"
+    return {row[0] for row in con.execute(taken).fetchall()}
 
 
 def test_pieces_are_the_rows_of_the_whole_each_once(
@@ -141,15 +142,19 @@ class StoppedError(Exception):
 def stopped(
     work: EngineConfig, learned: Catalogue, world: World, after: int, card: Scorecard = CARD
 ) -> set[str]:
-    """A run that fails once it has been given so many pieces; the leads whose events it asked for."""
+    """A run that fails once it has been given so many pieces; the leads that it computed."""
     with pytest.raises(StoppedError), opened(work) as (con, allowance):
         prepared(con, world)
         found = pieces(con, learned, world, allowance, card)
         for _ in range(after):
             next(found)
-        asked_for = computed(con)
+        done = computed(con, allowance)
         raise StoppedError
-    return asked_for
+    return done
+
+
+def leads_of(world: World) -> set[str]:
+    return {lead for lead, _, _ in world.asked}
 
 
 def test_a_run_that_broke_off_goes_on_where_it_ended(
@@ -157,31 +162,49 @@ def test_a_run_that_broke_off_goes_on_where_it_ended(
 ) -> None:
     world = crowd()
     expected = numbers(seen(con, learned, world))
-    assert stopped(work, learned, world, after=2) == {lead for lead, _, _ in world.asked}
+    first = stopped(work, learned, world, after=2)
+    assert set() < first < leads_of(world)
     shuffled = replace(world, events=world.events[::-1])
     with opened(work) as (other, allowance):
         prepared(other, shuffled)
         parts = [numbers(part) for part in pieces(other, learned, shuffled, allowance)]
-        finished = {lead for part in parts[:2] for lead in part.index.get_level_values(0)}
-        assert computed(other) == {lead for lead, _, _ in world.asked} - finished
+        assert computed(other, allowance) == leads_of(world) - first
         assert_same_bits(pd.concat(parts).loc[expected.index], expected)
 
 
-def test_where_all_buckets_are_kept_no_event_is_read(
+def test_where_all_buckets_are_kept_nothing_is_computed(
     learned: Catalogue, work: EngineConfig
 ) -> None:
     world = crowd()
-    stopped(work, learned, world, after=5)
+    assert stopped(work, learned, world, after=5) == leads_of(world)
     assert stopped(work, learned, world, after=5) == set()
 
 
-def other_event(world: World) -> World:
-    return replace(world, events=[*world.events[1:], world.events[1]])
+def with_event(world: World, change: Callable[[Row], Row]) -> World:
+    """One event changed, the first that the last snapshot can see."""
+    until = max(as_of for _, as_of, _ in world.asked)
+    place = next(i for i, row in enumerate(world.events) if max(row[1], row[6]) < until)
+    events = [*world.events]
+    events[place] = change(events[place])
+    return replace(world, events=events)
 
 
-def other_value(world: World) -> World:
-    (*front, _, known), *others = world.events
-    return replace(world, events=[(*front, 7.5, known), *others])
+def unseen_event(world: World) -> World:
+    until = max(as_of for _, as_of, _ in world.asked)
+    events = [(*row[:5], 7.5, row[6]) if row[6] >= until else row for row in world.events]
+    return replace(world, events=events)
+
+
+def other_type(row: Row) -> Row:
+    return (*row[:2], "price", *row[3:])
+
+
+def other_value(row: Row) -> Row:
+    return (*row[:5], 7.5, row[6])
+
+
+def later_known(row: Row) -> Row:
+    return (*row[:6], row[6] + 1)
 
 
 def other_moment(world: World) -> World:
@@ -217,23 +240,41 @@ HARDLY_FASTER = CARD.model_copy(
 assert [row[1] for row in HARDLY_FASTER.lines()] == [row[1] for row in CARD.lines()]
 
 
+@pytest.mark.parametrize("change", [other_type, other_value, later_known])
+def test_a_bucket_is_computed_again_where_an_event_of_it_has_changed(
+    learned: Catalogue, work: EngineConfig, change: Callable[[Row], Row]
+) -> None:
+    world = crowd()
+    stopped(work, learned, world, after=5)
+    other = with_event(world, change)
+    (lead,) = {was[0] for was, now in zip(world.events, other.events, strict=True) if was != now}
+    assert {lead} < stopped(work, learned, other, after=5) < leads_of(world)
+
+
+def test_an_event_that_no_snapshot_can_see_changes_no_bucket(
+    learned: Catalogue, work: EngineConfig
+) -> None:
+    world = crowd()
+    stopped(work, learned, world, after=5)
+    other = unseen_event(world)
+    assert other.events != world.events
+    assert stopped(work, learned, other, after=5) == set()
+
+
 @pytest.mark.parametrize(
     ("change", "card"),
     [
-        (other_event, CARD),
-        (other_value, CARD),
         (other_moment, CARD),
         (other_population, CARD),
         (other_zone, CARD),
         (same, A_LINE_LESS),
         (same, HARDLY_FASTER),
     ],
-    ids=["event", "value", "moment", "population", "zone", "a line less", "a line's half-life"],
+    ids=["moment", "population", "zone", "a line less", "a line's half-life"],
 )
 def test_what_was_kept_is_not_used_for_anything_else(
     learned: Catalogue, work: EngineConfig, change: Callable[[World], World], card: Scorecard
 ) -> None:
     world = crowd()
     stopped(work, learned, world, after=5)
-    other = change(world)
-    assert stopped(work, learned, other, 1, card) == {lead for lead, _, _ in world.asked}
+    assert stopped(work, learned, change(world), 5, card) == leads_of(world)

@@ -82,18 +82,26 @@ class Filled:
             self.categories[name][rows] = texts
 
     def to_table(self) -> pa.Table:
-        numbers = {f"n{place}": self.numbers[:, place] for place in range(self.numbers.shape[1])}
-        texts = {
-            f"t{place}": pa.array(t, pa.string())
-            for place, t in enumerate(self.categories.values())
-        }
-        return pa.table({"row": np.arange(len(self.numbers)), **numbers, **texts})
+        """The numbers of a row are one cell: they are written and read as they lie in memory."""
+        n_rows, n_numbers = self.numbers.shape
+        columns = {"row": pa.array(np.arange(n_rows))}
+        if n_numbers:
+            cells = np.ascontiguousarray(self.numbers)
+            columns["numbers"] = pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(8 * n_numbers), n_rows, [None, pa.py_buffer(cells)]
+            )
+        for place, words in enumerate(self.categories.values()):
+            columns[f"t{place}"] = pa.array(words, pa.string())
+        return pa.table(columns)
 
     @classmethod
     def from_table(cls, columns: Columns, table: pa.Table) -> Self:
         filled = cls.empty(columns, table.num_rows)
-        for place in range(len(columns.numbers)):
-            filled.numbers[:, place] = layout.floats(table[f"n{place}"])
+        row = 0
+        for chunk in table["numbers"].chunks if columns.numbers else ():
+            cells = np.frombuffer(chunk.buffers()[1], np.float64).reshape(-1, len(columns.numbers))
+            filled.numbers[row : row + len(chunk)] = cells[chunk.offset : chunk.offset + len(chunk)]
+            row += len(chunk)
         for place, name in enumerate(columns.categories):
             filled.categories[name][:] = layout.texts(table[f"t{place}"])
         return filled
@@ -137,31 +145,23 @@ class Work:
     def filled(self, progress: Progress) -> Iterator[tuple[np.ndarray, Filled]]:
         """Each bucket: the rows of the layout, ascending, and their columns."""
         n_buckets = self.layout.n_buckets
-        key = self._key() if self.on_disk else ""
         # What a custom feature gives may change without a sign: buckets with one are not kept.
         keeps = self.on_disk and not self.columns.custom
-        job = self.allowance.job(key) if keeps else None
-        found = {bucket: self._kept(job, key, bucket) is not None for bucket in range(n_buckets)}
-        source = _Source(self, [bucket for bucket in found if not found[bucket]], progress)
+        job = self.allowance.job(self._key()) if keeps else None
+        source = _Source(self, progress)
         for bucket in range(n_buckets):
             progress("features", bucket, n_buckets)
             rows = self._rows(bucket)
-            if found[bucket]:
-                part = self._kept(job, key, bucket)
-                if part is None:
-                    raise DataError(
-                        f"bucket {bucket}, finished by an earlier run, has just vanished from engine.work_folder. "
-                        "Run again: it will be computed."
-                    )
-            else:
+            part = None if job is None else self._kept(job, bucket, source.digest(bucket))
+            if part is None:
                 part = self._computed(bucket, rows, source)
                 if job is not None:
-                    job.keep(bucket, key, part.to_table())
+                    job.keep(bucket, source.digest(bucket), part.to_table())
             yield rows, part
         progress("features", n_buckets, n_buckets)
 
-    def _kept(self, job: Job | None, key: str, bucket: int) -> Filled | None:
-        table = None if job is None else job.kept(bucket, key)
+    def _kept(self, job: Job, bucket: int, digest: str) -> Filled | None:
+        table = job.kept(bucket, digest)
         return None if table is None else Filled.from_table(self.columns, table)
 
     def _computed(self, bucket: int, rows: np.ndarray, source: "_Source") -> Filled:
@@ -177,9 +177,9 @@ class Work:
         return part
 
     def _key(self) -> str:
-        """A digest of everything that the results are made from: equal keys, equal results."""
+        """A digest of all that the results are made from beside the events, which have a digest a bucket."""
         contents = []
-        for table in ("events", "attributes", "lead_attributes", "snapshots", "leads"):
+        for table in ("attributes", "lead_attributes", "snapshots", "leads"):
             rows = f"SELECT count(*), sum(hash(*COLUMNS(*))::HUGEINT) FROM {table}"
             columns = self.con.execute(f"DESCRIBE {table}").fetchall()
             contents.append([columns, self.con.execute(rows).fetchall()])
@@ -252,13 +252,14 @@ class Work:
 
 
 class _Source:
-    """The events of the buckets that are to be computed, and what is measured of them."""
+    """The events of the buckets, and what is measured of them."""
 
-    def __init__(self, work: Work, buckets: list[int], progress: Progress) -> None:
+    def __init__(self, work: Work, progress: Progress) -> None:
         definition = work.catalogue.definition
         measured, numbers = work.columns.measured, work.columns.numbers
-        self.custom = plugins.load(definition) if buckets else []
-        self.is_asked = bool((measured or self.custom) and buckets)
+        self._cut: events.Buckets | None = None
+        self.custom = plugins.load(definition)
+        self.is_asked = bool(measured or self.custom)
         if not self.is_asked:
             return
         self.texts = program.texts_of(definition, measured.values())
@@ -270,11 +271,10 @@ class _Source:
         compile_for(self.compiled)
         progress("compiling", 1, 1)
         self._threads, self._bucket_starts = work.allowance.threads, work.layout.bucket_starts
-        self._cut: events.Buckets | None = None
         until = work.layout.numbers["as_of"].max(initial=0)
         excluded = tuple(definition["exclude_events"])
         values = self.compiled.uses_values or bool(self.custom)
-        wanted = events.Wanted(_numbers(work, buckets), self.texts, excluded, values, int(until))
+        wanted = events.Wanted(_numbers(work), self.texts, excluded, values, int(until))
         progress("reading events", 0, 1)
         if work.on_disk:
             assert work.allowance.folder is not None
@@ -284,6 +284,10 @@ class _Source:
             self._all = events.laid_out(work.con, wanted, len(work.layout.leads), self._threads)
         progress("reading events", 1, 1)
 
+    def digest(self, bucket: int) -> str:
+        """Of the bucket's events, where they were cut."""
+        return "0" if self._cut is None else f"{self._cut.digests[bucket]:016x}"
+
     def take(self, bucket: int) -> events.Events:
         if self._cut is not None:
             return self._cut.take(bucket, self._threads)
@@ -291,11 +295,9 @@ class _Source:
         return self._all.of_leads(int(first), int(end))
 
 
-def _numbers(work: Work, buckets: list[int]) -> Numbers:
-    """The leads of these buckets."""
-    leads = [np.arange(*work.layout.bucket_starts[bucket : bucket + 2]) for bucket in buckets]
-    numbers = np.concatenate(leads)
-    return Numbers.of(work.con, pa.array(work.layout.leads[numbers], pa.string()), numbers)
+def _numbers(work: Work) -> Numbers:
+    leads = work.layout.leads
+    return Numbers.of(work.con, pa.array(leads, pa.string()), np.arange(len(leads)))
 
 
 def _buckets(

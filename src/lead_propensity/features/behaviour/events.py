@@ -129,6 +129,8 @@ class Buckets:
     """(buckets + 1,) int64: bucket b holds the leads bucket_starts[b]:bucket_starts[b + 1]."""
     counts: np.ndarray
     """(leads,) int64: how many events each lead has."""
+    digests: np.ndarray
+    """(buckets,) uint64: of the events of each bucket, in any order."""
 
     def take(self, bucket: int, threads: int) -> Events:
         """The events of one bucket; its file is gone then."""
@@ -151,6 +153,7 @@ def cut(
     n_buckets, n_leads = len(bucket_starts) - 1, int(bucket_starts[-1])
     bucket_of = np.repeat(np.arange(n_buckets), np.diff(bucket_starts))
     counts, itself = np.zeros(n_leads, np.int64), np.arange(n_leads)
+    digests = np.zeros(n_buckets, np.uint64)
     files: list[BinaryIO] = []
     try:
         files += [_bucket_file(folder, bucket).open("wb") for bucket in range(n_buckets)]
@@ -162,6 +165,8 @@ def cut(
             ends = _starts(in_bucket)
             rows = arrays.empty((int(ends[-1]),), sorting.EVENT)
             sorting.scatter(columns, bucket_of, ends[:-1].copy(), rows)
+            words = rows.view(np.uint64).reshape(-1, sorting.EVENT_WORDS)
+            sorting.add_digests(words, ends, digests)
             for bucket, file in enumerate(files):
                 file.write(rows[ends[bucket] : ends[bucket + 1]].data)
     except OSError as error:
@@ -173,7 +178,7 @@ def cut(
         for file in files:
             with suppress(OSError):
                 file.close()
-    return Buckets(folder, bucket_starts, counts)
+    return Buckets(folder, bucket_starts, counts, digests)
 
 
 def _bucket_file(folder: Path, bucket: int) -> Path:

@@ -20,6 +20,10 @@ EVENT = np.dtype(
 )
 """One event: 40 bytes side by side, so that each is fetched from memory once."""
 
+EVENT_WORDS = EVENT.itemsize // 8
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 over the golden ratio: a multiplier that spreads neighbouring numbers."""
+
 NO_LIMIT = np.iinfo(np.int64).max
 
 
@@ -69,6 +73,21 @@ def move(source: Any, first_lead: int, free: Any, events: Any) -> None:
         pile = source[row].lead_no - first_lead
         events[free[pile]] = source[row]
         free[pile] += 1
+
+
+@compiled
+def add_digests(words: Any, ends: Any, digests: Any) -> None:
+    """Add to `digests` (piles,) uint64 a hash of each event of the pile: the same in any order of the events.
+
+    `words`: the events as (rows, EVENT_WORDS) uint64; those of pile p are the rows ends[p]:ends[p + 1].
+    """
+    for pile in range(len(digests)):
+        for row in range(ends[pile], ends[pile + 1]):
+            mixed = _ODD
+            for place in range(words.shape[1]):
+                mixed = (mixed ^ words[row, place]) * _ODD
+                mixed ^= mixed >> np.uint64(32)
+            digests[pile] += mixed
 
 
 @compiled
