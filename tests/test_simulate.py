@@ -217,6 +217,24 @@ def test_truth_is_a_fact_of_the_snapshot(judged: pd.DataFrame, clean: World) -> 
     assert (longer >= some["truth"]).all()
 
 
+def test_the_error_is_that_of_the_mean_of_futures(judged: pd.DataFrame, clean: World) -> None:
+    some = judged.sample(400, random_state=2)
+    few, error = clean.true_probability_with_error(some["lead_id"], some["as_of"], 60)
+    np.testing.assert_array_equal(few, some["truth"])
+    many, smaller = clean.true_probability_with_error(some["lead_id"], some["as_of"], 60, draws=768)
+    expected = error**2 - smaller**2  # the first 96 futures are among the 768
+    assert 0.75 < np.mean((few - many) ** 2) / np.mean(expected) < 1.3
+    assert 2.5 < np.mean(error) / np.mean(smaller) < 3.1, "eight times the draws"
+
+
+def test_an_error_needs_two_draws(clean: World) -> None:
+    lead, as_of = clean.leads["lead_id"].iloc[:1], [microseconds(300)]
+    _, error = clean.true_probability_with_error(lead, as_of, 60, draws=2)
+    assert error.shape == (1,)
+    with pytest.raises(ConfigError, match=r"draws=1: an error needs at least 2"):
+        clean.true_probability_with_error(lead, as_of, 60, draws=1)
+
+
 def test_truth_of_leads_that_are_not_open(clean: World) -> None:
     deal = clean.deals.iloc[0]
     after = deal["closed_at"] + pd.Timedelta(seconds=1)

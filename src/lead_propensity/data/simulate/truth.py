@@ -28,8 +28,8 @@ from lead_propensity.data.simulate.people import People
 from lead_propensity.data.simulate.sessions import SESSIONS, Flags, Floats, Ints
 
 DRAWS = 96
-CHUNK = 128
-"""Snapshots at once: CHUNK x DRAWS numbers stay in the processor's cache."""
+CHUNK_NUMBERS = 128 * DRAWS
+"""Snapshots x draws at once: so many numbers stay in the processor's cache."""
 START_SECONDS = int(START.timestamp())
 Words = npt.NDArray[np.uint64]
 
@@ -53,20 +53,24 @@ class Truth:
     drift: bool
     seed: int
 
-    def probability(self, lead: Ints, as_of: Ints, horizon_days: int) -> Floats:
-        """See World.true_probability; `lead` are row numbers."""
+    def probability(
+        self, lead: Ints, as_of: Ints, horizon_days: int, draws: int
+    ) -> tuple[Floats, Floats]:
+        """Means and standard errors, see World.true_probability_with_error; `lead` are row numbers."""
         seconds = as_of / 1e6 - START_SECONDS
         day = np.floor(seconds / DAY_SECONDS).astype(np.int64)
         at = Snapshots(lead, day, seconds - day * DAY_SECONDS)
-        answer = np.full(len(lead), np.nan)
+        mean, error = np.full(len(lead), np.nan), np.full(len(lead), np.nan)
         rows = np.flatnonzero(self._open(at))
-        for part in _chunks(rows):
+        for part in _chunks(rows, max(1, CHUNK_NUMBERS // draws)):
             chunk = Snapshots(at.lead[part], at.day[part], at.second[part])
             key = _mix(
                 as_of[part].astype(np.uint64) ^ (lead[part].astype(np.uint64) << np.uint64(40))
             )
-            answer[part] = self._walk(chunk, horizon_days, _keys(key, self.seed))
-        return answer
+            futures = self._walk(chunk, horizon_days, _keys(key, self.seed, draws))
+            mean[part] = futures.mean(axis=1)
+            error[part] = futures.std(axis=1, ddof=1) / np.sqrt(draws)
+        return mean, error
 
     def _open(self, at: Snapshots) -> Flags:
         lives, people = self.lives, self.people
@@ -76,8 +80,8 @@ class Truth:
         return np.asarray((created < now) & (now <= closed), dtype=np.bool_)
 
     def _walk(self, at: Snapshots, horizon_days: int, keys: Words) -> Floats:
-        """Mean over the draws of the chance to be won before the horizon ends."""
-        state, rest = self._state(at)
+        """The chance to be won before the horizon ends along each future (snapshots, draws)."""
+        state, rest = self._state(at, keys.shape[1])
         passed = _workday_share(at.second)[:, None]
         created, appeal = self.people.created_day[at.lead], self.people.appeal[at.lead]
         won, still_open = np.zeros(keys.shape), np.ones(keys.shape)
@@ -93,9 +97,9 @@ class Truth:
             still_open *= 1 - win - lost
             keys = keys + np.uint64(0x9E3779B97F4A7C15)
             step(state, day, _uniforms(_mix(keys)), rest if ahead == 0 else 1.0)
-        return np.asarray(won.mean(axis=1))
+        return won
 
-    def _state(self, at: Snapshots) -> tuple[State, Floats]:
+    def _state(self, at: Snapshots, draws: int) -> tuple[State, Floats]:
         """The visible states at the first moment of the day, and the share of the day to come.
 
         What was seen since midnight is already in it: it will be there at the next midnight.
@@ -115,7 +119,7 @@ class Truth:
         # Rows are in order of time, and of repeated places numpy keeps the last.
         criteria[query, changes.what[row] // 10] = changes.what[row] % 10
         columns = (engagement[:, None], unsubscribed[:, None], criteria[:, None, :])
-        return State.of(*(np.repeat(column, DRAWS, axis=1) for column in columns)), rest[:, None]
+        return State.of(*(np.repeat(column, draws, axis=1) for column in columns)), rest[:, None]
 
 
 def _seen(log: Log, at: Snapshots) -> tuple[Ints, Ints]:
@@ -137,13 +141,13 @@ def _workday_share(second: Floats) -> Floats:
     return np.clip((second - WORKDAY[0]) / (WORKDAY[1] - WORKDAY[0]), 0.0, 1.0)
 
 
-def _chunks(rows: Ints) -> Iterator[Ints]:
-    return (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
+def _chunks(rows: Ints, size: int) -> Iterator[Ints]:
+    return (rows[first : first + size] for first in range(0, len(rows), size))
 
 
-def _keys(snapshot: Words, seed: int) -> Words:
-    """One random-number counter for each (snapshot, draw)."""
-    draw = _mix(np.arange(DRAWS, dtype=np.uint64) + np.uint64(seed) * np.uint64(1 << 20))
+def _keys(snapshot: Words, seed: int, draws: int) -> Words:
+    """One random-number counter for each (snapshot, draw); more draws begin with the fewer."""
+    draw = _mix(np.arange(draws, dtype=np.uint64) + np.uint64(seed) * np.uint64(1 << 20))
     return _mix(snapshot[:, None] ^ draw[None, :])
 
 
