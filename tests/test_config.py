@@ -66,7 +66,7 @@ def test_words_for_won_that_yaml_reads_otherwise_are_refused(tmp_path: Path, wri
     [
         ("modle.trials=1", r"modle: unknown key; did you mean `model`\?"),
         ("model.trails=1", r"model\.trails: unknown key; did you mean `trials`\?"),
-        ("model.zzz=1", r"model\.zzz: unknown key; known here: min_wins_logistic"),
+        ("model.zzz=1", r"model\.zzz: unknown key; known here: backtest_periods"),
         ("data.leads.pth=1", r"data\.leads\.pth: unknown key; did you mean `path`\?"),
         ("folder=/x", "folder: unknown key"),
         ("_folder=/x", "_folder: unknown key"),

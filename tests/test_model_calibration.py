@@ -80,7 +80,7 @@ def test_a_wrong_slope_is_mended():
     assert choice.losses[choice.kind] < choice.losses["identity"]
 
 
-@pytest.mark.parametrize("seed", [5, 8, 16])
+@pytest.mark.parametrize("seed", [5, 10, 16])
 def test_a_small_gain_is_not_enough_and_copies_of_leads_do_not_make_it_so(seed):
     score, won = drawn(600, 0.85, 0.0, seed)
     once = choose_calibrator(score, won, groups(600))

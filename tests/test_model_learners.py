@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
 
 from lead_propensity.model.encoding import Encoding
-from lead_propensity.model.fitting import choose_weight
 from lead_propensity.model.folds import time_folds
 from lead_propensity.model.learners import (
     BaseRate,
@@ -20,6 +18,7 @@ from lead_propensity.model.learners import (
     binned,
     tree_parameters,
 )
+from lead_propensity.model.smooth import SmoothEncoding
 from lead_propensity.model.tuning import tune_line
 from model_world import FEATURES, dataset
 
@@ -35,11 +34,16 @@ def trees(threads: int = 1) -> BoostedTrees:
 
 LOGISTIC = Logistic.fit(ENCODING, ENCODING.for_linear(DATA.X), DATA.won, 0.1)
 TREES = trees()
+SMOOTH_ENCODING = SmoothEncoding.fit(
+    DATA.X, DATA.keys["lead_id"], DATA.won, [f for f in FEATURES if f.name in ENCODING.names]
+)
+SMOOTH = Logistic.fit(SMOOTH_ENCODING, SMOOTH_ENCODING.for_linear(DATA.X), DATA.won, 0.1)
 LEARNERS = {
     "base_rate": BaseRate.fit(DATA.won),
     "logistic": LOGISTIC,
+    "smooth": SMOOTH,
     "trees": TREES,
-    "blend": Blend(LOGISTIC, TREES, 0.25),
+    "blend": Blend((LOGISTIC, SMOOTH, TREES), (0.25, 0.125, 0.5), -0.3),
 }
 
 
@@ -67,9 +71,26 @@ def test_unseen_levels_and_rows_without_any_value_get_a_finite_score(name):
         assert np.isfinite(LEARNERS[name].raw_score(X)).all()
 
 
-def test_the_blend_lies_between_its_members():
-    line, wood = LOGISTIC.raw_score(DATA.X), TREES.raw_score(DATA.X)
-    assert np.allclose(LEARNERS["blend"].raw_score(DATA.X), 0.75 * line + 0.25 * wood)
+def test_the_blend_mixes_its_members_in_log_odds():
+    line, smooth, wood = (one.raw_score(DATA.X) for one in (LOGISTIC, SMOOTH, TREES))
+    mixed = -0.3 + 0.25 * line + 0.125 * smooth + 0.5 * wood
+    assert np.allclose(LEARNERS["blend"].raw_score(DATA.X), mixed)
+
+
+@pytest.mark.parametrize(
+    ("members", "weights", "offset"),
+    [
+        ((LOGISTIC, TREES), (0.5, 0.6), 0.0),
+        ((LOGISTIC, TREES), (-0.1, 0.6), 0.0),
+        ((LOGISTIC, TREES), (0.0, 0.0), 0.0),
+        ((LOGISTIC, TREES), (1.0,), 0.0),
+        ((TREES, LOGISTIC), (0.5, 0.5), 0.0),
+        ((LOGISTIC, TREES), (0.5, 0.5), float("nan")),
+    ],
+)
+def test_weights_that_are_no_shares_are_refused(members, weights, offset):
+    with pytest.raises(ValueError, match=r"weight|offset"):
+        Blend(members, weights, offset)
 
 
 def test_trees_are_the_same_text_on_any_number_of_threads():
@@ -93,18 +114,6 @@ def test_out_of_fold_scores_cover_the_validation_rows_only():
     tuned = tune_line(ENCODING.for_linear(DATA.X), DATA.won, folds)
     judged = np.unique(np.concatenate([fold.valid for fold in folds]))
     assert np.array_equal(np.flatnonzero(~np.isnan(tuned.score)), judged)
-
-
-def test_the_weight_is_half_unless_one_member_is_clearly_better():
-    rng = np.random.default_rng(0)
-    truth = rng.normal(-1, 1.5, len(DATA))
-    won = (rng.random(len(DATA)) < expit(truth)).astype(float)
-    sample = type(DATA)(DATA.keys.assign(won=won), DATA.X, DATA.rules, DATA.catalogue)
-    noise = rng.normal(size=len(DATA))
-    assert choose_weight(truth, truth, sample)[0] == 0.5
-    assert choose_weight(truth, noise, sample)[0] == 0.0
-    assert choose_weight(noise, truth, sample)[0] == 1.0
-    assert choose_weight(np.full(len(DATA), np.nan), truth, sample) == (0.5, {})
 
 
 # --- a damaged text -------------------------------------------------------------------------------

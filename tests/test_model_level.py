@@ -9,12 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from lead_propensity.model.level import Calendar, LevelTracker, Scored, decide, tracked
+from lead_propensity.model.level import (
+    WAYS,
+    Calendar,
+    Earlier,
+    LevelTracker,
+    Scored,
+    decide,
+    shy,
+    tracked,
+)
 from model_world import WEEK
 
 CALENDAR = Calendar.of(as_exported=False, rows=0)
 DELAY = 3 * WEEK
-ON = LevelTracker(0.01, CALENDAR, 1.0, 0, DELAY, "on", {})
+ON = LevelTracker(tuple(shy()), CALENDAR, 1.0, 0, DELAY, "on")
 
 
 def scored(weeks: int, shift: float, per_week: int = 400, drift: float = 0.0) -> Scored:
@@ -74,20 +83,62 @@ def test_only_later_rows_with_a_label_of_the_training_population_speak():
     assert replace(ON, after=5).may_speak(keys).tolist() == [False, True, False, False]
 
 
-def test_it_is_on_when_the_level_moves_and_off_when_it_stays():
-    moving = decide(scored(30, -0.5, drift=0.06), CALENDAR, 0, DELAY)
-    assert moving.step_variance is not None
-    staying = decide(scored(30, 0.0), CALENDAR, 0, DELAY)
-    assert staying.step_variance is None
-    assert "off" in staying.note
-    rows = scored(12, 1.0)
-    assert np.all(staying.shift(rows.order, staying.cohorts(rows))[0] == 0.0)
+def believed(tracker: LevelTracker) -> np.ndarray:
+    """The mean standard deviations: of the level at first, of a step, of a swing."""
+    assert tracker.log_weights is not None
+    shares = np.exp(tracker.log_weights)
+    found: np.ndarray = np.sqrt(shares @ WAYS / shares.sum())
+    return found
 
 
-def test_too_little_history_leaves_it_off():
-    tracker = decide(scored(3, 1.0), CALENDAR, 0, DELAY)
-    assert tracker.step_variance is None
-    assert "too few" in tracker.note
+def test_it_learns_how_levels_moved_before():
+    first, step, swing = believed(decide([Earlier(0, scored(40, 0.0))], CALENDAR, 0, DELAY))
+    assert max(first, step, swing) < 0.08
+    first, step, _ = believed(
+        decide([Earlier(0, scored(40, -0.5, drift=0.06))], CALENDAR, 0, DELAY)
+    )
+    assert step > 0.04
+    off = [Earlier(0, scored(12, shift)) for shift in (-0.8, 0.7, 0.9, -0.6)]
+    first, step, _ = believed(decide(off, CALENDAR, 0, DELAY))
+    assert first > 0.4
+    assert step < 0.08
+
+
+def test_a_level_that_stayed_is_hardly_moved_and_one_that_swings_is_not_followed():
+    calm = decide([Earlier(0, scored(60, 0.0))], CALENDAR, 0, DELAY)
+    rows = scored(20, 0.0)
+    end = np.array([rows.order.max() + WEEK + DELAY])
+    assert abs(calm.shift(end, calm.cohorts(rows))[0][0]) < 0.03
+    assert abs(ON.shift(end, ON.cohorts(rows))[0][0]) < 0.1
+
+
+def test_one_that_knows_a_calm_past_still_follows_a_jump():
+    calm = decide([Earlier(0, scored(60, 0.0))], CALENDAR, 0, DELAY)
+    rows = scored(8, 1.2)
+    end = np.array([rows.order.max() + WEEK + DELAY])
+    assert calm.shift(end, calm.cohorts(rows))[0][0] > 0.9
+
+
+def test_without_any_earlier_row_it_is_shy():
+    tracker = decide([], CALENDAR, 0, DELAY)
+    assert tracker.log_weights == pytest.approx(tuple(shy() - shy().max()))
+
+
+def test_off_it_moves_nothing():
+    rows, off = scored(12, 1.0), replace(ON, log_weights=None)
+    assert not off.is_on
+    assert np.all(off.shift(rows.order, off.cohorts(rows))[0] == 0.0)
+
+
+def test_the_error_shrinks_as_cohorts_close_and_grows_while_none_does():
+    rows = scored(20, 0.5)
+    closed = ON.cohorts(rows)
+    early, late, later = (ON.error(CALENDAR.origin + week * WEEK, closed) for week in (4, 24, 200))
+    assert 0 < late < early
+    assert late < later
+    truth = 0.5
+    found = ON.shift(np.array([CALENDAR.origin + 24 * WEEK]), closed)[0][0]
+    assert abs(found - truth) < 3 * late
 
 
 def test_weeks_begin_on_monday_and_rows_in_blocks():

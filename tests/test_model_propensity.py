@@ -83,7 +83,7 @@ def test_the_rules_are_part_of_the_model(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["model.json", "boosted.txt", "interest.txt", "bands.json", "trials.json"]
+    "name", ["model.json", "boosted_1.txt", "interest.txt", "bands.json", "trials.json"]
 )
 def test_a_changed_or_missing_file_is_refused(model, tmp_path, name):
     model.save(tmp_path)
@@ -111,7 +111,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     [
         ("model.json", b"{}"),
         ("model.json", b"[1]"),
-        ("logistic.json", b'{"bias": 1, "coefficients": [1], "centre": [1], "spread": [1]}'),
+        ("line.json", b'{"bias": 1, "coefficients": [1], "centre": [1], "spread": [1]}'),
         ("bands.json", b'{"hot": 1}'),
         ("fit.txt", b"not a model"),
         ("rules.json", b"{}"),
@@ -145,18 +145,21 @@ ISOTONIC = {"kind": "isotonic", "scores": [-1.0, 1.0], "probabilities": [0.1, 0.
         ("model.json", ["calibrator"], {**ISOTONIC, "scores": [1.0, -1.0]}),
         ("model.json", ["calibrator"], {"kind": "sigmoid", "slope": -1.0, "intercept": 0.0}),
         ("model.json", ["logistic_calibrator"], {"kind": "shift", "shift": "1"}),
-        ("model.json", ["learners", "main", "weight_of_trees"], 1.5),
-        ("model.json", ["learners", "main", "weight_of_trees"], "half"),
+        ("model.json", ["learners", "main", "members", 0, "weight"], 1.5),
+        ("model.json", ["learners", "main", "members", 0, "weight"], "half"),
+        ("model.json", ["learners", "main", "members", 0, "name"], "oracle"),
+        ("model.json", ["learners", "main", "offset"], None),
+        ("model.json", ["level", "log_weights"], [0.0]),
         ("model.json", ["learners", "main", "kind"], "oracle"),
         ("model.json", ["grades", "fit_edges"], [0.0, 1.0]),
         ("model.json", ["grades", "fit_edges"], [0.0, 2.0, 1.0]),
         ("model.json", ["level", "calendar"], {"block": "week", "origin": 0}),
         ("model.json", ["horizon_days"], "a month"),
-        ("logistic.json", ["bias"], float("nan")),
-        ("logistic.json", ["bias"], float("inf")),
-        ("logistic.json", ["coefficients", 0], None),
-        ("encoding.json", ["columns", 0, "scale"], 0.0),
-        ("encoding.json", ["columns", 0, "name"], "of another model"),
+        ("line.json", ["bias"], float("nan")),
+        ("line.json", ["bias"], float("inf")),
+        ("line.json", ["coefficients", 0], None),
+        ("line.json", ["encoding", "columns", 0, "scale"], 0.0),
+        ("line.json", ["encoding", "columns", 0, "name"], "of another model"),
         ("bands.json", ["warm_from"], "low"),
     ],
 )
@@ -169,9 +172,9 @@ def test_a_value_that_cannot_be_is_a_model_error(model, name, path, value):
 
 def test_a_number_too_large_to_hold_is_a_model_error(model):
     files = model.to_files()
-    odd = re.sub(rb'"bias": [^,]+', b'"bias": 1e999', files["logistic.json"])
+    odd = re.sub(rb'"bias": [^,]+', b'"bias": 1e999', files["line.json"])
     with pytest.raises(ModelError, match="1e999"):
-        PropensityModel.from_files({**files, "logistic.json": odd})
+        PropensityModel.from_files({**files, "line.json": odd})
 
 
 @pytest.mark.parametrize("kind", ["identity", "shift", "sigmoid", "isotonic"])
@@ -236,7 +239,7 @@ def few_wins(count: int) -> Dataset:
 
 @pytest.mark.parametrize(
     ("wins", "learner", "told"),
-    [(5, "base_rate", "base rate"), (40, "logistic", "the logistic model alone")],
+    [(5, "base_rate", "base rate"), (40, "logistic", "too few for boosted trees")],
 )
 def test_few_wins_fall_back_and_say_so(wins, learner, told, tmp_path):
     model = PropensityModel.fit(few_wins(wins), config())
@@ -271,13 +274,24 @@ def test_a_history_too_short_for_folds_is_not_tuned_and_says_so():
     late = DATA.keys["label_known_at"].where(
         DATA.keys["part"] != "fit", 10 * DATA.keys["order"].max()
     )
-    data = Dataset(DATA.keys.assign(label_known_at=late), DATA.X, DATA.rules, CATALOGUE)
-    model = PropensityModel.fit(data, config())
+    one_group = DATA.keys["group_id"].where(DATA.keys["part"] != "fit", "everyone")
+    keys = DATA.keys.assign(label_known_at=late, group_id=one_group)
+    model = PropensityModel.fit(Dataset(keys, DATA.X, DATA.rules, CATALOGUE), config())
     assert any("nothing was tuned" in note for note in model.notes)
-    assert model.choices["blend_weight_of_trees"] == 0.5
+    assert model.choices["blend"] == {"line": 0.5, "smooth": 0.0, "trees": 0.5}
+    assert model.choices["slope"] == 1.0
     assert model.calibrator.kind == "identity"
-    assert model.level.step_variance is None
     assert len(model.trials) == 0
+
+
+def test_a_history_too_short_for_a_purge_is_tuned_on_other_leads_and_says_so():
+    late = DATA.keys["label_known_at"].where(
+        DATA.keys["part"] != "fit", 10 * DATA.keys["order"].max()
+    )
+    keys = DATA.keys.assign(label_known_at=late, group_id=[f"g{i}" for i in range(len(DATA.keys))])
+    model = PropensityModel.fit(Dataset(keys, DATA.X, DATA.rules, CATALOGUE), config())
+    assert any("folds of other, later leads" in note for note in model.notes)
+    assert len(model.trials) == 2
 
 
 def test_as_exported_there_is_no_horizon_and_no_age():

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +26,12 @@ from lead_propensity.pipeline import TrainedRun
 from lead_propensity.progress import silent
 from lead_propensity.serving import judging
 
-FEW = ["model.trials=2", "split.test_days=56", "bands.hot_per_week=10"]
+FEW = [
+    "model.trials=2",
+    "model.backtest_periods=0",
+    "split.test_days=56",
+    "bands.hot_per_week=10",
+]
 
 
 @pytest.fixture(scope="module")
@@ -224,20 +228,18 @@ def test_scoring_in_the_past_sees_nothing_later(
 
 def test_the_level_of_a_score_is_the_level_that_was_judged(crm: Path, tmp_path: Path) -> None:
     """A night of the test part, scored again: the same leads, shift and probability, bit for bit."""
-    drifting = load(crm / "config.yaml", [*FEW, "model.trials=1"])
-    run = pipeline.train(drifting, tmp_path / "run")
-    level = replace(run.model.level, step_variance=0.01)
-    replace(run.model, level=level).save(tmp_path / "tracked")
+    drifting = load(crm / "config.yaml", [*FEW, "model.trials=1", "model.refit=never"])
+    pipeline.train(drifting, tmp_path / "run")
     with opened(drifting.engine) as (con, _):
         found = tables.check(con, drifting)
         data = dataset.training(con, dataset.plan(con, drifting, found.exported_at), silent)
-    model = pipeline.load_model(str(tmp_path / "tracked"))
+    model = pipeline.load_model(str(tmp_path / "run"))
     judged = judging.test_predictions(data, model, drifting.bands.routes)
     judged = judged[judged["population"] == "stock"]
     assert judged["level_shift"].ne(0).any()
     for moment in sorted(set(judged["as_of"]))[::4]:
         night = pd.Timestamp(moment, unit="us", tz="UTC").to_pydatetime()
-        scored = pipeline.score(drifting, str(tmp_path / "tracked"), tmp_path / "s.parquet", night)
+        scored = pipeline.score(drifting, str(tmp_path / "run"), tmp_path / "s.parquet", night)
         columns = ["lead_id", "raw_score", "level_shift", "probability", "band", "route"]
         pd.testing.assert_frame_equal(
             scored.table.select(columns).to_pandas().astype({"lead_id": object}),
@@ -342,7 +344,7 @@ def exported(world: World, tmp_path_factory: pytest.TempPathFactory) -> Config:
         "data:\n  timezone: UTC\n  max_quarantine_share: 0.2\n"
         "  exported: {path: rows.csv, outcome: outcome, won: won, order_by: created_at,\n"
         "    columns: {group_id: company_id}}\n"
-        "features: {implicit: [visits]}\nmodel: {trials: 2}\n"
+        "features: {implicit: [visits]}\nmodel: {trials: 2, backtest_periods: 2}\n"
     )
     return load(folder / "config.yaml")
 
@@ -350,15 +352,15 @@ def exported(world: World, tmp_path_factory: pytest.TempPathFactory) -> Config:
 def test_the_level_of_rows_as_exported_is_told_by_the_labelled_ones(
     exported: Config, tmp_path: Path
 ) -> None:
-    run = pipeline.train(exported, tmp_path / "run")
-    replace(run.model, level=replace(run.model.level, step_variance=0.01)).save(
-        tmp_path / "tracked"
+    kept = exported.model_copy(
+        update={"model": exported.model.model_copy(update={"refit": "never"})}
     )
-    scored = pipeline.score(exported, str(tmp_path / "tracked"), tmp_path / "s.parquet").table
+    pipeline.train(kept, tmp_path / "run")
+    scored = pipeline.score(exported, str(tmp_path / "run"), tmp_path / "s.parquet").table
     assert set(scored["level_shift"].to_pylist()) != {0.0}
     assert set(scored["level_until"].to_pylist()) == {None}, "ranks of rows are no times"
     every = pipeline.score(
-        exported, str(tmp_path / "tracked"), tmp_path / "e.parquet", every_row=True
+        exported, str(tmp_path / "run"), tmp_path / "e.parquet", every_row=True
     ).table
     assert set(every["level_shift"].to_pylist()) == {0.0}
 

@@ -207,7 +207,14 @@ def test_rows_as_exported_cannot_be_sampled(tmp_path: Path) -> None:
 def crm(tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("crm")
     write(simulate(3000, seed=11), folder)
-    few = ["model.trials=1", "split.test_days=56", "bands.hot_per_week=10"]
+    # Not refitted: the model that is deployed is to be the one whose calls were counted.
+    few = [
+        "model.trials=1",
+        "model.refit=never",
+        "model.backtest_periods=0",
+        "split.test_days=56",
+        "bands.hot_per_week=10",
+    ]
     return load(folder / "config.yaml", few)
 
 

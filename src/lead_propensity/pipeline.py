@@ -1,5 +1,6 @@
 """The straight line: train a model on what was known, score the leads that are open."""
 
+import hashlib
 import json
 import tempfile
 from collections import Counter
@@ -21,10 +22,12 @@ from lead_propensity.data.engine import count_rows
 from lead_propensity.data.merging import sorted_table
 from lead_propensity.data.moments import microseconds, words
 from lead_propensity.data.tables import Check
-from lead_propensity.data.workroom import Allowance
+from lead_propensity.data.workroom import Allowance, entered
 from lead_propensity.errors import ConfigError
-from lead_propensity.evaluation.context import context
+from lead_propensity.evaluation.backtest import decide_refit
+from lead_propensity.evaluation.context import context, walked_context
 from lead_propensity.evaluation.scorecard import scorecard
+from lead_propensity.evaluation.walking import walk
 from lead_propensity.features import dataset, exported, matrix
 from lead_propensity.features.dataset import Plan
 from lead_propensity.features.matrix import Dataset
@@ -32,6 +35,7 @@ from lead_propensity.features.sampling import Sample
 from lead_propensity.features.windows import DAY_US
 from lead_propensity.files import new_folder, write_parquet, write_table, write_text
 from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.model.refitting import refitted, test_start
 from lead_propensity.progress import Progress, silent
 from lead_propensity.reporting import pictures, report
 from lead_propensity.serving import distributed, judging, night, scoring
@@ -47,6 +51,7 @@ class TrainedRun:
     folder: Path
     scorecard: dict[str, Any]
     model: PropensityModel
+    """The deployed one: fitted again where `scorecard["deployed"]` says so, after the figures were made."""
     logged: LoggedRun
 
 
@@ -160,25 +165,33 @@ def train(config: Config, out: Path | str | None = None, progress: Progress = si
     """
     started = datetime.now(UTC)
     folder = Path(out) if out else Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
-    with new_folder(folder) as scratch:
+    with new_folder(folder) as scratch, entered(config.engine.work_folder) as room:
         with opened(config.engine) as (con, allowance):
             found, sampled = _learnable(con, config, folder, progress)
             data_digest = digest(con)  # of all leads that are here: the plan may keep a sample
             made = dataset.plan(con, config, found.exported_at, sampled)
             data = dataset.training(con, made, progress, allowance)
             tables.write_quarantine(con, found, scratch / "private" / "quarantine")
-        model = PropensityModel.fit(data, config, progress)
+        storage = room.shelf(_search_key(config, data_digest))
+        model = PropensityModel.fit(data, config, progress, storage)
         model = replace(model, rules=made.card.model_dump(mode="json", by_alias=True))
+        walked = walk(data, model, config, progress)
+        refit = decide_refit(walked, config.model.refit)  # before the test part is read
+        if refit.refitted:
+            model = refitted(model, data, config, until=test_start(data))
         progress("evaluating", 0, 1)
         predictions = judging.test_predictions(data, model, config.bands.routes)
+        deployed = refitted(model, data, config) if refit.refitted else model
         facts = context(config, found, made, data, model, started.isoformat(timespec="seconds"))
+        facts |= walked_context(walked, refit, model, deployed, config)
         card = scorecard(predictions, facts, config.model.seed)
         progress("evaluating", 1, 1)
-        _write_run(scratch, model, predictions, card)
+        _write_run(scratch, deployed, predictions, card)
     progress("logging", 0, 1)
-    logged = log_run(folder, config, card, model, pictures.svg_files(card), data_digest)
+    drawn = pictures.svg_files(card) | pictures.tuning_files(deployed.trials)
+    logged = log_run(folder, config, card, deployed, drawn, data_digest)
     progress("logging", 1, 1)
-    return TrainedRun(folder, card, model, logged)
+    return TrainedRun(folder, card, deployed, logged)
 
 
 def score(
@@ -263,6 +276,13 @@ def _checked(
     found.raise_problems(learning)
     progress("checking", 1, 1)
     return found
+
+
+def _search_key(config: Config, data_digest: str) -> str:
+    """Where a killed run's finished trials are found again; more trials than then, or other threads, may be asked."""
+    apart: Any = {"engine": True, "model": {"trials"}}
+    asked = config.model_dump_json(exclude=apart)
+    return "trials" + hashlib.sha256((data_digest + asked).encode()).hexdigest()[:32]
 
 
 def _learnable(

@@ -247,6 +247,11 @@ class ModelConfig(Strict):
     """Fewer won leads in the fit part: the base rate."""
     min_wins_trees: Annotated[int, Field(ge=2)] = 100
     """Fewer won leads in the fit part: the logistic model alone."""
+    backtest_periods: Annotated[int, Field(ge=0, le=24)] = 4
+    """Into so many periods the time before the test part is cut, to walk forward; 0: no walk."""
+    refit: Literal["auto", "always", "never"] = "auto"
+    """Whether the model is fitted again, on all labels known when the test part begins, and once more, to
+    be deployed, on the test part's labels, too: `auto` unless that harmed in the walk forward."""
 
 
 class RoutesConfig(Strict):

@@ -4,7 +4,8 @@
 <engine.work_folder>/lead-propensity-<user>/
   lock             held for the moment in which a folder below is made or removed
   runs/<unique>/   of one run: spill/ of the SQL engine, events/ cut into buckets; removed at its end
-  jobs/<key>/      finished buckets and their manifest; removed when their run ends without an error
+  jobs/<key>/      finished work: buckets and their manifest, or the trials of a search for settings;
+                   removed when its run ends without an error
 ```
 
 A living run holds the lock in its run folder and in each job it works at. The operating system drops
@@ -30,7 +31,7 @@ from lead_propensity.data.locks import Lock
 from lead_propensity.errors import ConfigError
 
 KEPT_DAYS = 3
-"""So long the finished buckets of a dead run wait for the next one."""
+"""So long the finished work of a dead run waits for the next one."""
 
 __all__ = ["IN_MEMORY", "KEPT_DAYS", "Allowance", "Job", "Workroom", "entered"]
 
@@ -66,6 +67,19 @@ class Workroom:
             with _usable(folder), self._alone():
                 self._jobs[key] = Job(folder if self._claim(folder) else None)
         return self._jobs[key]
+
+    def shelf(self, key: str) -> Path | None:
+        """The folder of the finished work `key` (letters and digits), which stays as a job's does.
+
+        To be asked for once in a run. None where another living run works at the same.
+        """
+        assert key.isalnum(), f"{key!r} is to be the name of a folder"
+        folder = self._root / "jobs" / key
+        with _usable(folder), self._alone():
+            if not self._claim(folder):
+                return None
+            os.utime(folder)  # in use today: old enough to be removed only days after
+        return folder
 
     def leave(self, finished: bool) -> None:
         """Remove the run's folder, and its jobs where it `finished`; those of a failed run stay."""

@@ -9,6 +9,8 @@ import numpy as np
 from lead_propensity.config import Config
 from lead_propensity.data.moments import words
 from lead_propensity.data.tables import Check
+from lead_propensity.evaluation.backtest import Refit, backtest, day_or_row
+from lead_propensity.evaluation.walking import Walk
 from lead_propensity.features.dataset import Plan
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
@@ -45,6 +47,33 @@ def context(
             "hot_share": config.bands.hot_share if config.bands.policy == "capacity" else None,
         },
         "rules": rules_context(made.card),
+    }
+
+
+def walked_context(
+    walked: Walk, refit: Refit, model: PropensityModel, deployed: PropensityModel, config: Config
+) -> dict[str, Any]:
+    """The sections `backtest` and `deployed`, and which id is whose: `model` was judged."""
+    exported = config.data.exported is not None
+    figures_until = day_or_row(model.level.after, exported)
+    until = day_or_row(deployed.level.after, exported)
+    sentence = f"Figures and deployed model: one and the same, fitted on snapshots until {until}."
+    if refit.refitted:
+        sentence = (
+            f"Figures: the model fitted on snapshots until {figures_until}. "
+            f"Deployed: the same settings, fitted again on snapshots until {until}."
+        )
+    return {
+        "model_id": deployed.model_id,
+        "evaluated_model_id": model.model_id,
+        "backtest": backtest(walked, model.level.note, exported, config.model.seed),
+        "deployed": {
+            **asdict(refit),
+            "policy": config.model.refit,
+            "figures_until": figures_until,
+            "deployed_until": until,
+            "sentence": sentence,
+        },
     }
 
 

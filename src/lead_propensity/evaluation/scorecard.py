@@ -11,6 +11,7 @@ import pandas as pd
 from lead_propensity.errors import DataError
 from lead_propensity.evaluation import compare as paired
 from lead_propensity.evaluation import metrics
+from lead_propensity.evaluation.backtest import with_test_part
 from lead_propensity.evaluation.compare import Comparison, Contender, Field, Interval, group_codes
 from lead_propensity.evaluation.promises import band_table, fit_interest, weekly
 from lead_propensity.evaluation.verdict import verdict
@@ -26,8 +27,8 @@ BLOCKS = 6
 """Pieces of the test part where rows carry no date."""
 NO_RULES: dict[str, Any] = {"name": None, "warm_from": None, "hot_from": None, "lines": []}
 PASSED_ON = (
-    *("name", "created", "model_id", "horizon_days", "shape", "exported_at", "test_weeks"),
-    "base_rate_calibrate",
+    *("name", "created", "model_id", "evaluated_model_id", "horizon_days", "shape", "exported_at"),
+    *("test_weeks", "base_rate_calibrate", "deployed"),
     *("parts", "data", "dropped_snapshots", "notes", "choices", "catalogue"),
 )
 
@@ -55,6 +56,7 @@ def scorecard(
     card["reliability"] = [asdict(row) for row in _reliability(test)]
     card["gain"] = _gain(test, bool(rules["lines"]))
     card["periods"] = _periods(test, seed, resamples)
+    card["backtest"] = _backtest(test, context, seed, resamples)
     card["matrix"] = fit_interest(stock)
     card["importance"] = _importance(context.get("importance") or [])
     card = _plain(card)
@@ -220,6 +222,14 @@ def _periods(test: pd.DataFrame, seed: int, resamples: int) -> list[dict[str, An
     ]
 
 
+def _backtest(
+    test: pd.DataFrame, context: Mapping[str, Any], seed: int, resamples: int
+) -> dict[str, Any] | None:
+    """The walk forward, whose last period is the test part; None where training told of none."""
+    walked = context.get("backtest")
+    return with_test_part(walked, test, context, seed, resamples) if walked else None
+
+
 def _importance(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Split into fit (explicit) and interest (implicit), strongest first."""
     split = {"fit": "explicit", "interest": "implicit"}
@@ -248,8 +258,24 @@ def _figures(card: Mapping[str, Any]) -> dict[str, float]:
     for row in card["bands"]["stock"]:
         for key in ("n", "expected", "observed", "lower", "upper"):
             flat[f"{row['band']}_{key}"] = row[key]
+    flat |= _walked_figures(card["backtest"])
     flat["newly_hot_per_week"] = card["weekly"]["per_week"] if card["weekly"] else None
     return {name: float(value) for name, value in sorted(flat.items()) if value is not None}
+
+
+def _walked_figures(backtest: Mapping[str, Any] | None) -> dict[str, float | None]:
+    if backtest is None:
+        return {}
+    error, split = backtest["level_error"], backtest["random_split"]
+    flat = {
+        "backtest_level_error": error["expected_to_observed"],
+        "backtest_level_error_untracked": error["expected_to_observed_untracked"],
+    }
+    if split is not None:
+        for metric in ("auc", "log_loss"):
+            flat |= {f"backtest_{metric}": split[metric]["walked"]}
+            flat |= {f"random_split_{metric}": split[metric]["random"]}
+    return flat
 
 
 _ENDS = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))

@@ -35,7 +35,7 @@ class NumberColumn:
     def fit(cls, name: str, values: np.ndarray) -> Self:
         seen = values[np.isfinite(values)]
         log = _heavy(seen)
-        seen = _signed_log(seen) if log else seen
+        seen = signed_log(seen) if log else seen
         mean, scale = (float(seen.mean()), float(seen.std())) if len(seen) else (0.0, 1.0)
         scale = scale if scale > 0 else 1.0
         inside = (seen - mean) / scale
@@ -49,7 +49,7 @@ class NumberColumn:
 
     def write(self, values: np.ndarray, into: np.ndarray) -> None:
         """Fill `into` (n x width)."""
-        given = _signed_log(values) if self.log else values
+        given = signed_log(values) if self.log else values
         standard = np.clip((given - self.mean) / self.scale, self.low, self.high)
         into[:, 0] = np.where(np.isnan(standard), 0.0, standard)
         if self.missing:
@@ -111,7 +111,7 @@ class Encoding:
             elif feature.column_type == "category":
                 columns.append(CategoryColumn.fit(feature.name, values, lead_ids))
             else:
-                columns.append(NumberColumn.fit(feature.name, _numbers(values)))
+                columns.append(NumberColumn.fit(feature.name, numbers_of(values)))
         return cls(tuple(columns), tuple(dropped))
 
     def only(self, names: Collection[str]) -> Self:
@@ -137,7 +137,7 @@ class Encoding:
         """n x len(names): numbers as they are, categories as codes, missing as NaN."""
         matrix = np.empty((len(X), len(self.columns)))
         for place, column in enumerate(self.columns):
-            matrix[:, place] = _codes_or_numbers(column, X)
+            matrix[:, place] = _codes_ornumbers_of(column, X)
         return matrix
 
     def for_linear(self, X: pd.DataFrame) -> np.ndarray:
@@ -145,7 +145,7 @@ class Encoding:
         matrix = np.empty((len(X), sum(column.width for column in self.columns)), order="F")
         place = 0
         for column in self.columns:
-            column.write(_codes_or_numbers(column, X), matrix[:, place : place + column.width])
+            column.write(_codes_ornumbers_of(column, X), matrix[:, place : place + column.width])
             place += column.width
         return matrix
 
@@ -168,16 +168,16 @@ def _column(category: bool, **fields: Any) -> Column:
     return column
 
 
-def _codes_or_numbers(column: Column, X: pd.DataFrame) -> np.ndarray:
+def _codes_ornumbers_of(column: Column, X: pd.DataFrame) -> np.ndarray:
     values = X[column.name]
-    return column.codes(values) if isinstance(column, CategoryColumn) else _numbers(values)
+    return column.codes(values) if isinstance(column, CategoryColumn) else numbers_of(values)
 
 
-def _numbers(values: pd.Series) -> np.ndarray:
+def numbers_of(values: pd.Series) -> np.ndarray:
     return values.to_numpy(np.float64, na_value=np.nan)
 
 
-def _signed_log(values: np.ndarray) -> np.ndarray:
+def signed_log(values: np.ndarray) -> np.ndarray:
     logged: np.ndarray = np.sign(values) * np.log1p(np.abs(values))
     return logged
 

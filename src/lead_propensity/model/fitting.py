@@ -1,8 +1,9 @@
 """From the fit part to the members: tuned on time folds, then fitted on all of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,26 +13,27 @@ from lead_propensity.config import Config
 from lead_propensity.features.catalogue import Feature
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.encoding import Encoding
-from lead_propensity.model.folds import sample_of_leads, time_folds
-from lead_propensity.model.intervals import mean_and_error, row_loss
+from lead_propensity.model.folds import Fold, sample_of_leads, time_folds
 from lead_propensity.model.learners import (
     BaseRate,
     Blend,
     BoostedTrees,
     Logistic,
+    Member,
     binned,
-    blended,
     tree_parameters,
 )
 from lead_propensity.model.machine import threads_of
+from lead_propensity.model.mixing import Mix, mix
+from lead_propensity.model.smooth import SmoothEncoding
 from lead_propensity.model.tuning import TreeSearch, TunedLine, TunedTrees, tune_line
 from lead_propensity.progress import Progress
 
-Main = BaseRate | Logistic | Blend
+Main = BaseRate | Blend
 Side = BaseRate | BoostedTrees
 
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-EQUAL = 0.5
+USUAL = {"line": 0.5, "smooth": 0.0, "trees": 0.5}
+"""The blend that the folds must speak against: the smooth line has to earn its place."""
 SIDE_TREES: dict[str, Any] = {
     "num_leaves": 7,
     "min_data_in_leaf": 20,
@@ -50,6 +52,8 @@ class OutOfTime:
     keys: pd.DataFrame
     score: np.ndarray
     logistic_score: np.ndarray
+    fold: np.ndarray
+    """(n,) which fold judged the row; -1 where that fold knew labels too early to tell the level."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,31 @@ class Members:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The settings that the folds chose, on a sample of the leads."""
+    """What the folds chose, on a sample of the leads."""
 
     sample: Dataset
-    folds: int
+    folds: tuple[Fold, ...]
     line: TunedLine
+    smooth: TunedLine
     trees: TunedTrees | None
     """None: too few wins for trees."""
-    weight: float
-    weight_losses: dict[str, float]
+    mix: Mix
+
+    @property
+    def score(self) -> np.ndarray:
+        """Out-of-fold log-odds of the blend."""
+        mixed = np.zeros(len(self.sample))
+        for name, score in self.scores.items():
+            mixed += self.mix.weights[name] * score
+        base = _base_of_folds(self.sample.won, self.folds)
+        return np.asarray(base + self.mix.slope * (mixed - base))
+
+    @property
+    def scores(self) -> dict[str, np.ndarray]:
+        found = {"line": self.line.score, "smooth": self.smooth.score}
+        if self.trees is not None:
+            found["trees"] = np.mean([one.score for one in self.trees.top], axis=0)
+        return found
 
 
 @dataclass(frozen=True)
@@ -86,30 +106,78 @@ class TreeJob:
     settings: dict[str, Any]
 
 
-def fit_members(train: Dataset, config: Config, progress: Progress) -> Members:
-    """The ladder: base rate, logistic model, blend, by the number of won leads in `train`."""
+def fit_members(
+    train: Dataset, config: Config, progress: Progress, storage: Path | None = None
+) -> Members:
+    """The ladder: base rate, lines, blend with trees, by the number of won leads in `train`.
+
+    Finished trials are kept in the folder `storage`, and found there by a run that was killed.
+    """
     encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
     wins = int(train.keys.loc[train.won == 1.0, "lead_id"].nunique())
     if wins < config.model.min_wins_logistic or not encoding.columns:
         return _only_base_rate(train, wins, encoding)
-    tuned = _tuned(train, encoding, wins >= config.model.min_wins_trees, config, progress)
+    with_trees = wins >= config.model.min_wins_trees
+    tuned = _tuned(train, encoding, with_trees, config, progress, storage)
+    choices = _choices(tuned)
     progress("fitting", 0, 2)
-    matrix = encoding.for_linear(train.X)
-    logistic = Logistic.fit(encoding, matrix, train.won, tuned.line.strength)
-    del matrix
+    main = refit(train, choices, config)
     progress("fitting", 1, 2)
-    trees = _boosted(train, encoding, _jobs(train, encoding, tuned), config)
+    sides = refit_sides(train, config)
     progress("fitting", 2, 2)
-    constant = BaseRate.fit(train.won)
+    constant_sides = [name for name, side in sides.items() if isinstance(side, BaseRate)]
     return Members(
-        main=Blend(logistic, trees["main"], tuned.weight) if "main" in trees else logistic,
-        fit=trees.get("fit", constant),
-        interest=trees.get("interest", constant),
+        main=main,
+        fit=sides["fit"],
+        interest=sides["interest"],
         out_of_time=_out_of_time(tuned),
         trials=tuned.trees.trials if tuned.trees else pd.DataFrame(),
-        choices=_choices(tuned),
-        notes=_notes(tuned, wins, encoding, [side for side in SIDES if side not in trees]),
+        choices=choices,
+        notes=_notes(tuned, wins, encoding, constant_sides),
     )
+
+
+def refit(train: Dataset, choices: Mapping[str, Any], config: Config) -> Main:
+    """The main learner by the settings that `choices` holds, on the rows of `train`."""
+    if choices["learner"] == "base_rate":
+        return BaseRate.fit(train.won)
+    encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
+    members: list[Member] = [_line(train, encoding, choices["line_strength"])]
+    shares, slope = choices["blend"], choices["slope"]
+    weights = [shares["line"]]
+    if shares["smooth"]:
+        smooth = SmoothEncoding.fit(
+            train.X, train.keys["lead_id"], train.won, _varying(train, encoding)
+        )
+        members.append(_line(train, smooth, choices["smooth_strength"]))
+        weights.append(shares["smooth"])
+    if shares.get("trees"):
+        jobs = {str(place): _job(encoding, one) for place, one in enumerate(choices["trees"])}
+        grown = list(_boosted(train, encoding, jobs, config).values())
+        members += grown
+        weights += [shares["trees"] / len(grown)] * len(grown)
+    offset = (1.0 - slope) * BaseRate.fit(train.won).log_odds
+    return Blend(tuple(members), tuple(slope * weight for weight in weights), offset)
+
+
+def refit_sides(train: Dataset, config: Config) -> dict[str, Side]:
+    """The side models `fit` and `interest`."""
+    encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
+    found: dict[str, Side] = dict.fromkeys(SIDES, BaseRate.fit(train.won))
+    return {**found, **_boosted(train, encoding, _side_jobs(train, encoding), config)}
+
+
+def _line(train: Dataset, encoding: Encoding | SmoothEncoding, strength: float) -> Logistic:
+    return Logistic.fit(encoding, encoding.for_linear(train.X), train.won, strength)
+
+
+def _job(encoding: Encoding, chosen: Mapping[str, Any]) -> "TreeJob":
+    return TreeJob(encoding, {**chosen["parameters"], "num_iterations": chosen["rounds"]})
+
+
+def _varying(train: Dataset, encoding: Encoding) -> list[Feature]:
+    names = set(encoding.names)
+    return [feature for feature in train.catalogue.features if feature.name in names]
 
 
 def _only_base_rate(train: Dataset, wins: int, encoding: Encoding) -> Members:
@@ -119,7 +187,7 @@ def _only_base_rate(train: Dataset, wins: int, encoding: Encoding) -> Members:
         main=constant,
         fit=constant,
         interest=constant,
-        out_of_time=OutOfTime(train.keys.iloc[:0], np.empty(0), np.empty(0)),
+        out_of_time=OutOfTime(train.keys.iloc[:0], *[np.empty(0)] * 3),
         trials=pd.DataFrame(),
         choices={"learner": "base_rate"},
         notes=(f"{why}: every lead gets the base rate.",),
@@ -127,40 +195,50 @@ def _only_base_rate(train: Dataset, wins: int, encoding: Encoding) -> Members:
 
 
 def _tuned(
-    train: Dataset, encoding: Encoding, with_trees: bool, config: Config, progress: Progress
+    train: Dataset,
+    encoding: Encoding,
+    with_trees: bool,
+    config: Config,
+    progress: Progress,
+    storage: Path | None,
 ) -> Tuned:
     chosen = sample_of_leads(train.keys["lead_id"], config.model.trial_rows)
     sample = train if chosen.all() else train.rows(chosen)
     folds = time_folds(sample.keys)
     line = tune_line(encoding.for_linear(sample.X), sample.won, folds)
-    if not with_trees:
-        return Tuned(sample, len(folds), line, None, 0.0, {})
-    search = TreeSearch(encoding.for_trees(sample.X), sample.won, encoding.categories, folds)
-    trees = search.run(config.model, threads_of(config.engine), progress)
-    weight, losses = choose_weight(line.score, trees.score, sample)
-    return Tuned(sample, len(folds), line, trees, weight, losses)
+    smooth = tune_line(_smooth_matrix(sample, encoding, folds), sample.won, folds)
+    trees = None
+    if with_trees:
+        search = TreeSearch(encoding.for_trees(sample.X), sample.won, encoding.categories, folds)
+        trees = search.run(config.model, threads_of(config.engine), progress, storage)
+    tuned = Tuned(sample, folds, line, smooth, trees, Mix({}, 1.0, {}))
+    usual = USUAL if with_trees else {"line": 1.0, "smooth": 0.0}
+    groups, base = sample.keys["group_id"].to_numpy(), _base_of_folds(sample.won, folds)
+    return replace(tuned, mix=mix(tuned.scores, usual, sample.won, groups, base))
 
 
-def choose_weight(
-    logistic: np.ndarray, trees: np.ndarray, sample: Dataset
-) -> tuple[float, dict[str, float]]:
-    """The trees' share in log-odds: half, unless another is better by one standard error.
-
-    The scores are out-of-fold log-odds, NaN where no fold judged the row.
-    """
-    judged = ~(np.isnan(logistic) | np.isnan(trees))
-    if not judged.any():
-        return EQUAL, {}
-    won = sample.won[judged]
-    rows = {w: row_loss(blended(logistic[judged], trees[judged], w), won) for w in WEIGHTS}
-    losses = {weight: float(np.mean(loss)) for weight, loss in rows.items()}
-    best = min(losses, key=lambda weight: losses[weight])
-    leads = sample.keys["group_id"].to_numpy()[judged]
-    gain, error = mean_and_error(rows[EQUAL] - rows[best], leads)
-    return (best if gain > error else EQUAL), {str(key): loss for key, loss in losses.items()}
+def _smooth_matrix(sample: Dataset, encoding: Encoding, folds: Sequence[Fold]) -> np.ndarray:
+    """The smooth line's columns; its index looks at labels, so it learns before the first fold judges."""
+    first = sample.rows(_mask(len(sample), folds[0].train)) if folds else sample
+    names, leads = _varying(sample, encoding), first.keys["lead_id"]
+    return SmoothEncoding.fit(first.X, leads, first.won, names).for_linear(sample.X)
 
 
-def _jobs(train: Dataset, encoding: Encoding, tuned: Tuned) -> dict[str, TreeJob]:
+def _base_of_folds(won: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
+    """(n,) the log-odds of the base rate that the fold of each row knew; NaN where none judges it."""
+    base = np.full(len(won), np.nan)
+    for fold in folds:
+        base[fold.valid] = BaseRate.fit(won[fold.train]).log_odds
+    return base
+
+
+def _mask(n: int, rows: np.ndarray) -> np.ndarray:
+    mask = np.zeros(n, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def _side_jobs(train: Dataset, encoding: Encoding) -> dict[str, TreeJob]:
     explicit = {feature.name for feature in train.catalogue.of_kind("explicit")}
     moves = _moves(train.catalogue.features)
     interest = encoding.only(moves)
@@ -169,9 +247,6 @@ def _jobs(train: Dataset, encoding: Encoding, tuned: Tuned) -> dict[str, TreeJob
         "fit": TreeJob(encoding.only(explicit), SIDE_TREES),
         "interest": TreeJob(interest, {**SIDE_TREES, "monotone_constraints": directions}),
     }
-    if tuned.trees:
-        rounds = {"num_iterations": tuned.trees.rounds}
-        jobs = {"main": TreeJob(encoding, {**tuned.trees.parameters, **rounds}), **jobs}
     return {name: job for name, job in jobs.items() if job.encoding.columns}
 
 
@@ -204,42 +279,61 @@ def _moves(features: Collection[Feature]) -> dict[str, int]:
 
 
 def _out_of_time(tuned: Tuned) -> OutOfTime:
-    line = tuned.line.score
-    score = blended(line, tuned.trees.score, tuned.weight) if tuned.trees else line
+    score, line = tuned.score, tuned.line.score
     judged = ~np.isnan(score)
+    fold = np.full(len(score), -1)
+    for number, one in enumerate(tuned.folds):
+        fold[one.valid] = number if one.known else -1
     keys = tuned.sample.keys[judged].reset_index(drop=True)
-    return OutOfTime(keys, score[judged], line[judged])
+    return OutOfTime(keys, score[judged], line[judged], fold[judged])
 
 
 def _choices(tuned: Tuned) -> dict[str, Any]:
-    line = {
+    """Plain JSON. `refit` reads `learner`, `line_strength`, `smooth_strength`, `trees`, `blend`, `slope`."""
+    found = {
         "learner": "blend" if tuned.trees else "logistic",
-        "folds": tuned.folds,
+        "folds": len(tuned.folds),
         "tuning_rows": len(tuned.sample),
-        "logistic_strength": tuned.line.strength,
-        "logistic_losses": tuned.line.losses,
+        "line_strength": tuned.line.strength,
+        "line_losses": tuned.line.losses,
+        "smooth_strength": tuned.smooth.strength,
+        "smooth_losses": tuned.smooth.losses,
+        "blend": tuned.mix.weights,
+        "blend_losses": tuned.mix.losses,
+        "slope": tuned.mix.slope,
     }
     if tuned.trees is None:
-        return line
-    return {
-        **line,
-        "trees": tuned.trees.parameters,
-        "tree_rounds": tuned.trees.rounds,
-        "trials": len(tuned.trees.trials),
-        "blend_weight_of_trees": tuned.weight,
-        "blend_losses": tuned.weight_losses,
-    }
+        return found
+    trees = [{"parameters": one.parameters, "rounds": one.rounds} for one in tuned.trees.top]
+    return {**found, "trees": trees, "trials": len(tuned.trees.trials)}
+
+
+MEMBERS = {
+    "line": "logistic regression",
+    "smooth": "a smooth line over fewer features",
+    "trees": "boosted trees",
+}
 
 
 def _notes(
     tuned: Tuned, wins: int, encoding: Encoding, constant_sides: list[str]
 ) -> tuple[str, ...]:
-    notes = [f"{wins} won leads in the fit part: the logistic model alone."]
-    if tuned.trees:
-        share = f"{tuned.weight:.0%} of it the trees"
-        notes = [f"Blend of logistic regression and boosted trees, {share}."]
+    shares = {name: share for name, share in tuned.mix.weights.items() if share}
+    listed = ", ".join(f"{MEMBERS[name]} {share:.0%}" for name, share in shares.items())
+    notes = [f"The model blends, in log-odds: {listed}."]
+    if not tuned.trees:
+        notes.append(f"{wins} won leads in the fit part: too few for boosted trees.")
+    if tuned.mix.slope < 1.0:
+        notes.append(
+            f"Little signal: every score is drawn to the base rate, {tuned.mix.slope:.0%} of its distance is left."
+        )
     if not tuned.folds:
-        notes.append("The fit part is too short for a fold purged by time: nothing was tuned.")
+        notes.append("The fit part is too short for a fold judged by time: nothing was tuned.")
+    elif not tuned.folds[0].known:
+        notes.append(
+            "The fit part is too short for folds whose labels were known in time: settings were chosen on "
+            "folds of other, later leads."
+        )
     notes += [f"`{side}` has no feature to go by: all leads are alike." for side in constant_sides]
     if encoding.dropped:
         names = ", ".join(encoding.dropped[:10]) + (" ..." if len(encoding.dropped) > 10 else "")

@@ -1,4 +1,4 @@
-"""Folds that respect time: what a fold learns from was known before what it is judged on."""
+"""Folds that respect time: what a fold learns from lies before what it is judged on."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-FOLDS = 3
+FOLDS = 4
 EARLIEST = 0.4
 """Share of the rows before the first validation."""
 MIN_OF_EACH = 5
@@ -17,32 +17,57 @@ MIN_KNOWN = 0.1
 
 @dataclass(frozen=True)
 class Fold:
-    """Row positions; every label of `train` was known at `starts`, the first order of `valid`."""
+    """Row positions: what `train` teaches is judged on the later `valid`."""
 
     starts: int
+    """The first order of `valid`."""
     train: np.ndarray
     valid: np.ndarray
+    known: bool = True
+    """Every label of `train` was known at `starts`. Else the history was too short for that, and no
+    lead stands on both sides."""
 
 
 def time_folds(keys: pd.DataFrame, count: int = FOLDS) -> tuple[Fold, ...]:
     """At most `count` expanding folds over the last 60% of labelled rows; () if history is short.
 
-    `keys` as in Dataset. Where labels come late the first validation starts later.
+    `keys` as in Dataset. Where labels come late the first validation starts later. A history that is
+    too short for a purge gives folds that are told apart by lead.
     """
+    if len(keys) == 0:
+        return ()
     order = keys["order"].to_numpy(np.int64)
     known_at = keys["label_known_at"].to_numpy(np.int64)
     won = keys["won"].to_numpy(np.float64)
     starts = _starts(order, _first_start(order, known_at, won), count)
-    ends = [*starts[1:], np.iinfo(np.int64).max][: len(starts)]
     folds = [
-        Fold(
-            start,
-            np.flatnonzero((known_at <= start) & (order < start)),
-            np.flatnonzero((order >= start) & (order < end)),
-        )
+        Fold(start, np.flatnonzero((known_at <= start) & (order < start)), valid)
+        for start, valid in _judged(order, starts)
+    ]
+    kept = tuple(fold for fold in folds if _enough(won[fold.train]) and _enough(won[fold.valid]))
+    return kept or _folds_of_leads(keys, count)
+
+
+def _folds_of_leads(keys: pd.DataFrame, count: int) -> tuple[Fold, ...]:
+    order, won = keys["order"].to_numpy(np.int64), keys["won"].to_numpy(np.float64)
+    lead, _ = pd.factorize(keys["group_id"])
+    first = int(np.quantile(order, EARLIEST, method="higher"))
+    folds = []
+    for start, valid in _judged(order, _starts(order, first, count)):
+        before = np.flatnonzero(order < start)
+        train = before[~np.isin(lead[before], lead[valid])]
+        if _enough(won[train]) and _enough(won[valid]):
+            folds.append(Fold(start, train, valid, known=False))
+    return tuple(folds)
+
+
+def _judged(order: np.ndarray, starts: list[int]) -> list[tuple[int, np.ndarray]]:
+    """Each start with the rows from there to the next one."""
+    ends = [*starts[1:], np.iinfo(np.int64).max][: len(starts)]
+    return [
+        (start, np.flatnonzero((order >= start) & (order < end)))
         for start, end in zip(starts, ends, strict=True)
     ]
-    return tuple(fold for fold in folds if _enough(won[fold.train]) and _enough(won[fold.valid]))
 
 
 def sample_of_leads(lead_ids: pd.Series, limit: int) -> np.ndarray:

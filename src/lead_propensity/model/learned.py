@@ -16,10 +16,11 @@ from lead_propensity.model.calibration import KINDS, Calibrator, Isotonic
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.fitting import Main, Side
 from lead_propensity.model.grades import Grades
-from lead_propensity.model.learners import BaseRate, Blend, BoostedTrees, Logistic
+from lead_propensity.model.learners import BaseRate, Blend, BoostedTrees, Logistic, Member
 from lead_propensity.model.level import LevelTracker
+from lead_propensity.model.smooth import SmoothEncoding
 
-FORMAT = 1
+FORMAT = 2
 
 
 def _no_rules() -> dict[str, Any]:
@@ -41,6 +42,20 @@ class _Head:
     oldest_age_days: float | None
     notes: list[str]
     choices: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Share:
+    name: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class _Blend:
+    """What `model.json` holds of a blend."""
+
+    offset: float
+    members: list[_Share]
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,7 @@ class Learned:
     @property
     def logistic(self) -> Logistic | BaseRate:
         """The logistic member; the base rate where there is none."""
-        return self.main.logistic if isinstance(self.main, Blend) else self.main
+        return self.main.line if isinstance(self.main, Blend) else self.main
 
     @property
     def importance(self) -> pd.DataFrame:
@@ -100,11 +115,9 @@ class Learned:
         }
         files = {name: storage.json_bytes(tree) for name, tree in trees.items()}
         files["importance.csv"] = self.importance.to_csv(index=False, lineterminator="\n").encode()
-        if isinstance(self.logistic, Logistic):
-            files["encoding.json"] = storage.json_bytes(self.logistic.encoding.to_json())
-            files["logistic.json"] = storage.json_bytes(self.logistic.to_json())
         if isinstance(self.main, Blend):
-            files["boosted.txt"] = self.main.trees.text.encode()
+            for name, member in zip(_member_names(self.main), self.main.members, strict=True):
+                files |= _member_files(name, member)
         for name, side in (("fit.txt", self.fit_side), ("interest.txt", self.interest_side)):
             if isinstance(side, BoostedTrees):
                 files[name] = side.text.encode()
@@ -200,10 +213,10 @@ def _require_known(learned: Learned) -> None:
 def _learner_json(learner: Main | Side) -> dict[str, Any]:
     if isinstance(learner, BaseRate):
         return {"kind": "base_rate", "log_odds": learner.log_odds}
-    if isinstance(learner, Logistic):
-        return {"kind": "logistic"}
     if isinstance(learner, Blend):
-        return {"kind": "blend", "weight_of_trees": learner.weight}
+        pairs = zip(_member_names(learner), learner.weights_of, strict=True)
+        members = [{"name": name, "weight": weight} for name, weight in pairs]
+        return {"kind": "blend", "offset": learner.offset, "members": members}
     return {"kind": "trees", "encoding": learner.encoding.to_json()}
 
 
@@ -224,18 +237,46 @@ def _base_rate(tree: dict[str, Any]) -> BaseRate:
     return BaseRate(tree["log_odds"])
 
 
+def _member_names(blend: Blend) -> list[str]:
+    """The line, the smooth line if there is one, then the boosted trees by number."""
+    trees = [place for place, one in enumerate(blend.members) if isinstance(one, BoostedTrees)]
+    lines = ["line", "smooth"][: len(blend.members) - len(trees)]
+    return [*lines, *(f"boosted_{number}" for number in range(1, len(trees) + 1))]
+
+
+def _member_files(name: str, member: Logistic | BoostedTrees) -> dict[str, bytes]:
+    if isinstance(member, BoostedTrees):
+        return {f"{name}.txt": member.text.encode()}
+    tree = {"encoding": member.encoding.to_json(), **member.to_json()}
+    return {f"{name}.json": storage.json_bytes(tree)}
+
+
 def _main(tree: dict[str, Any], files: dict[str, bytes]) -> Main:
-    if tree["kind"] not in ("base_rate", "logistic", "blend"):
+    if tree["kind"] not in ("base_rate", "blend"):
         raise ValueError(f"the main learner is of the kind {tree['kind']!r}")
     if tree["kind"] == "base_rate":
         return _base_rate(tree)
-    encoding = Encoding.from_json(storage.parsed("encoding.json", files["encoding.json"]))
-    line = storage.parsed("logistic.json", files["logistic.json"])
-    logistic = Logistic.from_json(line, encoding)
-    if tree["kind"] == "logistic":
-        return logistic
-    trees = BoostedTrees.from_text(encoding, files["boosted.txt"].decode())
-    return Blend(logistic, trees, tree["weight_of_trees"])
+    storage.require_fields(_Blend, {name: tree[name] for name in ("offset", "members")})
+    line, encoding = _line("line", Encoding, files)
+    members: list[Member] = []
+    for name in (row["name"] for row in tree["members"]):
+        if name == "line":
+            members.append(line)
+        elif name == "smooth":
+            members.append(_line(name, SmoothEncoding, files)[0])
+        elif not name.startswith("boosted_"):
+            raise ValueError(f"the blend has a member {name!r}")
+        else:
+            text = files[f"{name}.txt"].decode()
+            members.append(BoostedTrees.from_text(encoding, text))
+    weights = tuple(row["weight"] for row in tree["members"])
+    return Blend(tuple(members), weights, tree["offset"])
+
+
+def _line(name: str, kind: type[Any], files: dict[str, bytes]) -> tuple[Logistic, Any]:
+    tree = storage.parsed(f"{name}.json", files[f"{name}.json"])
+    encoding = kind.from_json(tree["encoding"])
+    return Logistic.from_json(tree, encoding), encoding
 
 
 def _side(tree: dict[str, Any], name: str, files: dict[str, bytes]) -> Side:

@@ -14,11 +14,11 @@ import lightgbm
 import numpy as np
 import pandas as pd
 from scipy.special import logit
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from lead_propensity.model import treetext
 from lead_propensity.model.encoding import Encoding
+from lead_propensity.model.lines import fit_line, line
+from lead_propensity.model.smooth import SmoothEncoding
 
 Parameters = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ class BaseRate:
 class Logistic:
     """L2 logistic regression; contributions are relative to the fit part's average lead."""
 
-    encoding: Encoding
+    encoding: Encoding | SmoothEncoding
     bias: float
     coefficients: np.ndarray
     centre: np.ndarray
@@ -75,7 +75,13 @@ class Logistic:
     """Standard deviation of each encoded column in the fit part."""
 
     @classmethod
-    def fit(cls, encoding: Encoding, matrix: np.ndarray, won: np.ndarray, strength: float) -> Self:
+    def fit(
+        cls,
+        encoding: Encoding | SmoothEncoding,
+        matrix: np.ndarray,
+        won: np.ndarray,
+        strength: float,
+    ) -> Self:
         """`matrix` is `encoding.for_linear`; `strength` is scikit-learn's C: small shrinks more."""
         bias, coefficients = fit_line(matrix, won, strength)
         return cls(encoding, bias, coefficients, matrix.mean(axis=0), matrix.std(axis=0))
@@ -105,7 +111,7 @@ class Logistic:
         return {"bias": self.bias, **{name: array.tolist() for name, array in arrays.items()}}
 
     @classmethod
-    def from_json(cls, tree: dict[str, Any], encoding: Encoding) -> Self:
+    def from_json(cls, tree: dict[str, Any], encoding: Encoding | SmoothEncoding) -> Self:
         names = ("coefficients", "centre", "spread")
         arrays = {name: np.array(tree[name], dtype=np.float64) for name in names}
         if any(array.shape != encoding.linear_owners.shape for array in arrays.values()):
@@ -161,53 +167,66 @@ class BoostedTrees:
         return _shares(self.booster.feature_importance("gain").astype(np.float64))
 
 
+Member = Logistic | BoostedTrees
+
+
 @dataclass(frozen=True)
 class Blend:
-    """Both members, mixed in log-odds; `weight` is the share of the trees."""
+    """Members mixed in log-odds: `offset` + the sum of weight x log-odds. The first one is the line.
 
-    logistic: Logistic
-    trees: BoostedTrees
-    weight: float
+    With weights that add up to less than 1 the blend is drawn to the base rate, which `offset` holds.
+    """
+
+    members: tuple[Member, ...]
+    weights_of: tuple[float, ...]
+    offset: float
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a weight that is no share."""
-        if not 0.0 <= self.weight <= 1.0:
-            raise ValueError(f"the trees' weight is {self.weight}; a share from 0 to 1 is needed")
+        """Raises ValueError for weights that are no shares."""
+        if len(self.weights_of) != len(self.members) or not isinstance(self.members[0], Logistic):
+            raise ValueError("a weight for each member is needed, the first of a line")
+        if min(self.weights_of) < 0.0 or not 0.0 < sum(self.weights_of) <= 1.0 + 1e-9:
+            raise ValueError(f"the members' weights are {self.weights_of}; shares of 1 are needed")
+        if not np.isfinite(self.offset):
+            raise ValueError(f"the blend's offset is {self.offset}")
+        unknown = {name for member in self.members for name in member.names} - set(self.names)
+        if unknown:
+            raise ValueError(f"the line does not know {min(unknown)!r}, which another member uses")
+
+    @property
+    def line(self) -> Logistic:
+        assert isinstance(self.members[0], Logistic), "checked above"
+        return self.members[0]
 
     @property
     def names(self) -> list[str]:
-        return self.logistic.names
+        """All that a member uses; the line uses every one."""
+        return self.line.names
 
     def raw_score(self, X: pd.DataFrame) -> np.ndarray:
-        return blended(self.logistic.raw_score(X), self.trees.raw_score(X), self.weight)
+        score = np.full(len(X), self.offset)
+        for weight, member in zip(self.weights_of, self.members, strict=True):
+            if weight:
+                score += weight * member.raw_score(X)
+        return score
 
     def contributions(self, X: pd.DataFrame) -> np.ndarray:
-        return blended(self.logistic.contributions(X), self.trees.contributions(X), self.weight)
+        parts = np.zeros((len(X), len(self.names) + 1))
+        parts[:, -1] = self.offset
+        for weight, member in zip(self.weights_of, self.members, strict=True):
+            if weight:
+                parts[:, [*self._places(member), -1]] += weight * member.contributions(X)
+        return parts
 
     def weights(self) -> np.ndarray:
-        return blended(self.logistic.weights(), self.trees.weights(), self.weight)
+        shares = np.zeros(len(self.names))
+        for weight, member in zip(self.weights_of, self.members, strict=True):
+            shares[self._places(member)] += weight * member.weights()
+        return _shares(shares)
 
-
-def blended(logistic: np.ndarray, trees: np.ndarray, weight: float) -> np.ndarray:
-    """The mixture of two arrays of log-odds, or of their parts."""
-    mixed: np.ndarray = (1.0 - weight) * logistic + weight * trees
-    return mixed
-
-
-def fit_line(matrix: np.ndarray, won: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
-    """Intercept and coefficients, by Newton's method on one thread: threads would change sums."""
-    model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-6)
-    with threadpool_limits(limits=1):
-        model.fit(matrix, won)
-    return float(model.intercept_[0]), np.asarray(model.coef_[0], dtype=np.float64)
-
-
-def line(matrix: np.ndarray, bias: float, coefficients: np.ndarray) -> np.ndarray:
-    """Log-odds of a logistic model. Column by column: a row's bits do not depend on the rows beside it."""
-    score = np.full(len(matrix), bias)
-    for column in np.flatnonzero(coefficients):
-        score += coefficients[column] * matrix[:, column]
-    return score
+    def _places(self, member: Member) -> list[int]:
+        """Of the member's features among `names`."""
+        return [self.names.index(name) for name in member.names]
 
 
 def binned(matrix: np.ndarray, won: np.ndarray, categories: list[int]) -> lightgbm.Dataset:
@@ -217,7 +236,7 @@ def binned(matrix: np.ndarray, won: np.ndarray, categories: list[int]) -> lightg
         label=won,
         feature_name=[f"Column_{place}" for place in range(matrix.shape[1])],
         categorical_feature=categories,
-        params={"feature_pre_filter": False, "max_bin": 127, "verbosity": -1},
+        params={"feature_pre_filter": False, "max_bin": 127, "verbosity": -1, "num_threads": 1},
     )
 
 

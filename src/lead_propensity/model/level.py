@@ -2,28 +2,37 @@
 
 A cohort is all snapshots of one calendar week (as exported: one block of rows). It speaks only
 once the week is over and all of its labels are known: the same date in a test and in production.
-A local-level Kalman filter (Durbin & Koopman 2012, chapter 2) follows the shift of the log-odds;
-ranking stays as it is.
+Local-level Kalman filters (Durbin & Koopman 2012, chapter 2) follow the shift of the log-odds, one for
+each way in which levels may move; each counts by how well it foretold the cohorts so far (a static
+multiple-model filter, Magill 1965). Where nothing has moved, the filter that stays at 0 wins. Ranking
+stays as it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from lead_propensity.model.intervals import design_effect, mean_and_error, row_loss
+from lead_propensity.model.intervals import design_effect
 
 WEEK = 7 * 86_400 * 1_000_000
 MONDAY = 4 * 86_400 * 1_000_000
 """1970-01-05, in microseconds."""
 ROW_BLOCKS = 50
 MIN_COHORTS = 3
-STEPS = (0.02, 0.05, 0.1, 0.2)
-"""Standard deviations of one cohort's step that are tried."""
-FIRST_STEPS = 10.0
-"""Before the first cohort the shift is as uncertain as after so many steps."""
+AT_FIRST = (0.0, 0.01, 0.04, 0.16, 0.64)
+"""Variance of the level when the members have just been fitted."""
+STEPS = (0.0, 0.0005, 0.002, 0.008, 0.03, 0.12)
+"""Variance of its step from one cohort to the next."""
+SWINGS = (0.0, 0.01, 0.05, 0.2)
+"""Variance of what is peculiar to one cohort and gone with it."""
+WAYS = np.array(list(product(AT_FIRST, STEPS, SWINGS)))
+SHYNESS = np.array([0.5, 0.5, 0.25])
+"""Log-odds against each next larger variance, before any cohort has spoken."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,10 @@ class Cohorts:
 
 @dataclass(frozen=True)
 class LevelTracker:
-    """The filter's settings, decided before the test part; off where `step_variance` is None."""
+    """How levels moved before, decided before the test part; off where `log_weights` is None."""
 
-    step_variance: float | None
+    log_weights: tuple[float, ...] | None
+    """Of each of WAYS."""
     calendar: Calendar
     repeats: float
     """Design effect of earlier residuals: a lead speaks in several cohorts, with one deal."""
@@ -95,12 +105,10 @@ class LevelTracker:
     label_delay: int
     """From a row's `order` until its label is known."""
     note: str
-    gains: dict[str, float]
-    """Mean log loss saved by each step size on earlier data (empty: too little to try)."""
 
     @property
     def is_on(self) -> bool:
-        return self.step_variance is not None
+        return self.log_weights is not None
 
     def cohorts(self, rows: Scored) -> Cohorts:
         """Groups rows by calendar week or block."""
@@ -118,16 +126,91 @@ class LevelTracker:
         Only cohorts with `known_at <= as_of_order` speak. Off, or with fewer than three of them,
         the shift is 0 and the time -1.
         """
-        if self.step_variance is None:
-            return np.zeros(len(as_of_order)), np.full(len(as_of_order), -1, dtype=np.int64)
-        return _filtered(as_of_order, closed, self.step_variance, self.calendar.block)
+        shift = np.zeros(len(as_of_order))
+        until = np.full(len(as_of_order), -1, dtype=np.int64)
+        if self.log_weights is None:
+            return shift, until
+        filters = _Filters(np.array(self.log_weights), self.after)
+        levels = [filters.hear(closed, place, self.calendar.block) for place in range(len(closed))]
+        counts = np.searchsorted(closed.known_at, as_of_order, side="right")
+        told = counts >= MIN_COHORTS
+        shift[told] = np.array(levels)[counts[told] - 1] if told.any() else 0.0
+        until[told] = closed.known_at[counts[told] - 1]
+        return shift, until
+
+    def error(self, as_of_order: int, closed: Cohorts) -> float:
+        """Standard error of the shift at one moment, in log-odds; that of not knowing where nobody speaks."""
+        if self.log_weights is None:
+            return float("nan")
+        filters = _Filters(np.array(self.log_weights), self.after)
+        for place in range(int(np.sum(closed.known_at <= as_of_order))):
+            filters.hear(closed, place, self.calendar.block)
+        filters.wait_until(as_of_order, self.calendar.block)
+        return filters.error
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Self:
-        return cls(**{**tree, "calendar": Calendar(**tree["calendar"])})
+        weights = tree["log_weights"]
+        if weights is not None and len(weights) != len(WAYS):
+            raise ValueError(f"the level tracker weighs {len(weights)} ways, not {len(WAYS)}")
+        calendar = Calendar(**tree["calendar"])
+        weights = None if weights is None else tuple(weights)
+        return cls(**{**tree, "calendar": calendar, "log_weights": weights})
+
+
+class _Filters:
+    """A local-level filter for each of WAYS, from the moment at which the members were fitted."""
+
+    def __init__(self, log_weights: np.ndarray, after: int) -> None:
+        self._log_weights, self._now = log_weights.copy(), after
+        self._level = np.zeros(len(WAYS))
+        self._variance = WAYS[:, 0].copy()
+
+    def hear(self, closed: Cohorts, place: int, block: int) -> float:
+        """The level after one cohort more."""
+        self.wait_until(int(closed.order[place]), block)
+        noise = 1.0 / closed.information[place] + WAYS[:, 2]
+        missed, spread = closed.shift[place] - self._level, self._variance + noise
+        self._log_weights -= 0.5 * (np.log(spread) + missed**2 / spread)
+        gain = self._variance / spread
+        self._level += gain * missed
+        self._variance *= 1.0 - gain
+        return self.level
+
+    def wait_until(self, order: int, block: int) -> None:
+        self._variance += WAYS[:, 1] * max(0.0, (order - self._now) / block)
+        self._now = max(self._now, order)
+
+    @property
+    def log_weights(self) -> np.ndarray:
+        return self._log_weights
+
+    @property
+    def level(self) -> float:
+        return float(np.sum(self._shares() * self._level))
+
+    @property
+    def error(self) -> float:
+        spread = self._variance + (self._level - self.level) ** 2
+        return float(np.sqrt(np.sum(self._shares() * spread)))
+
+    def _shares(self) -> np.ndarray:
+        return _shares(self._log_weights)
+
+
+def _shares(log_weights: np.ndarray) -> np.ndarray:
+    shares = np.exp(log_weights - log_weights.max())
+    return np.asarray(shares / np.sum(shares))
+
+
+def shy() -> np.ndarray:
+    """(ways,) log weights before any cohort has spoken: the larger a move, the less it is believed."""
+    places = np.array(list(product(*(range(len(one)) for one in (AT_FIRST, STEPS, SWINGS)))))
+    weights: np.ndarray = -np.sum(places * SHYNESS, axis=1)
+    return weights
 
 
 def tracked(probability: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -157,65 +240,47 @@ def cohorts(rows: Scored, calendar: Calendar, repeats: float, label_delay: int) 
     )
 
 
-def decide(rows: Scored, calendar: Calendar, after: int, label_delay: int) -> LevelTracker:
-    """On, with a step size, if that lowered the log loss of earlier rows by one standard error.
+@dataclass(frozen=True)
+class Earlier:
+    """Rows that a model foretold which had been fitted on what lay before `after`."""
 
-    Prequential: each row's shift comes from cohorts that had closed by its own time. The error is
-    the larger of those clustered by lead and by cohort.
-    """
-    repeats = _repeats(rows)
-    closed = cohorts(rows, calendar, repeats, label_delay)
-    gains, errors = {}, {}
-    for step in STEPS:
-        shift, until = _filtered(rows.order, closed, step**2, calendar.block)
-        told = until >= 0
-        if not told.any():
-            note = "Level tracker off: too few closed cohorts before the test part to judge it."
-            return LevelTracker(None, calendar, repeats, after, label_delay, note, {})
-        gains[str(step)], errors[str(step)] = _saved(rows, shift, told, calendar)
-    best = max(gains, key=lambda step: gains[step])
-    on = gains[best] > errors[best]
-    found = f"log loss {-gains[best]:+.5f} (standard error {errors[best]:.5f})"
-    note = f"Level tracker {'on' if on else 'off'}: it changed earlier {found} with step {best}."
-    variance = float(best) ** 2 if on else None
-    return LevelTracker(variance, calendar, repeats, after, label_delay, note, gains)
+    after: int
+    rows: Scored
 
 
-def _saved(
-    rows: Scored, shift: np.ndarray, told: np.ndarray, calendar: Calendar
-) -> tuple[float, float]:
-    score, won = logit(rows.probability[told]), rows.won[told]
-    saved = row_loss(score, won) - row_loss(score + shift[told], won)
-    mean, by_lead = mean_and_error(saved, rows.cluster[told])
-    return mean, max(by_lead, mean_and_error(saved, calendar.number(rows.order[told]))[1])
+def decide(
+    earlier: Sequence[Earlier], calendar: Calendar, after: int, label_delay: int
+) -> LevelTracker:
+    """A tracker that knows how levels moved on earlier rows, each time after a model had been fitted."""
+    log_weights = shy()
+    everything = Scored(
+        *(_joined(earlier, name) for name in ("order", "probability", "won", "cluster"))
+    )
+    repeats, heard = _repeats(everything), 0
+    for one in earlier:
+        filters = _Filters(np.zeros(len(WAYS)), one.after)
+        closed = cohorts(one.rows, calendar, repeats, label_delay)
+        for place in range(len(closed)):
+            filters.hear(closed, place, calendar.block)
+        log_weights += filters.log_weights
+        heard += len(closed)
+    log_weights = np.round(log_weights - log_weights.max(), 9)
+    note = _note(_shares(log_weights), heard, calendar)
+    weights = tuple(log_weights.tolist())
+    return LevelTracker(weights, calendar, repeats, after, label_delay, note)
 
 
-def _filtered(
-    as_of_order: np.ndarray, closed: Cohorts, step_variance: float, block: int
-) -> tuple[np.ndarray, np.ndarray]:
-    by_known = np.argsort(closed.known_at, kind="stable")
-    known_at = closed.known_at[by_known]
-    counts = np.searchsorted(known_at, as_of_order, side="right")
-    shift = np.zeros(len(as_of_order))
-    until = np.full(len(as_of_order), -1, dtype=np.int64)
-    for count in np.unique(counts[counts >= MIN_COHORTS]):
-        here = counts == count
-        shift[here] = _last_level(closed, np.sort(by_known[:count]), step_variance, block)
-        until[here] = known_at[count - 1]
-    return shift, until
+def _note(shares: np.ndarray, heard: int, calendar: Calendar) -> str:
+    first, step, swing = np.sqrt(np.sum(shares[:, None] * WAYS, axis=0))
+    cohort = "week" if calendar.block == WEEK else f"{calendar.block:,} rows"
+    return (
+        f"Level tracker: in {heard} earlier cohorts the log-odds lay about {first:.2f} off after a fit, moved "
+        f"about {step:.2f} with each {cohort}, and swung by {swing:.2f} for one alone (standard deviations)."
+    )
 
 
-def _last_level(closed: Cohorts, places: np.ndarray, step_variance: float, block: int) -> float:
-    level, variance = 0.0, FIRST_STEPS * step_variance
-    before = int(closed.order[places[0]])
-    for place in places:
-        steps = (int(closed.order[place]) - before) / block
-        variance += steps * step_variance
-        gain = variance / (variance + 1.0 / closed.information[place])
-        level += gain * (closed.shift[place] - level)
-        variance *= 1.0 - gain
-        before = int(closed.order[place])
-    return float(level)
+def _joined(earlier: Sequence[Earlier], name: str) -> np.ndarray:
+    return np.concatenate([getattr(one.rows, name) for one in earlier] or [np.empty(0)])
 
 
 def _repeats(rows: Scored) -> float:

@@ -22,11 +22,12 @@ from lead_propensity.model.calibration import (
     choose_calibrator,
     fit_calibrator,
 )
+from lead_propensity.model.evidence import Evidence, Ladder, examine
 from lead_propensity.model.fitting import Members, fit_members
 from lead_propensity.model.grades import Grades
 from lead_propensity.model.learned import Learned
 from lead_propensity.model.learners import Blend
-from lead_propensity.model.level import Calendar, LevelTracker, Scored, decide
+from lead_propensity.model.level import Calendar, Earlier, LevelTracker, Scored, decide
 from lead_propensity.model.reasons import explain
 from lead_propensity.progress import Progress, silent
 
@@ -114,7 +115,7 @@ class Calibrated:
         won, groups = judged.keys["won"].to_numpy(np.float64), judged.keys["group_id"]
         choice = choose_calibrator(judged.score, won, groups)
         line = choose_calibrator(judged.logistic_score, won, groups)
-        logistic = members.main.logistic if isinstance(members.main, Blend) else members.main
+        logistic = members.main.line if isinstance(members.main, Blend) else members.main
         leads = calibrate.keys["group_id"]
         return cls(
             fit_calibrator(choice.kind, members.main.raw_score(calibrate.X), calibrate.won, leads),
@@ -127,24 +128,37 @@ class PropensityModel(Learned):
     """A calibrated, banded model of how likely a lead is to be won."""
 
     @classmethod
-    def fit(cls, data: Dataset, config: Config, progress: Progress = silent) -> Self:
+    def fit(
+        cls,
+        data: Dataset,
+        config: Config,
+        progress: Progress = silent,
+        storage: Path | None = None,
+    ) -> Self:
         """Learns from the parts `fit` and `calibrate` alone; `test` is not looked at.
 
+        A search for settings keeps its finished trials in the folder `storage`, and goes on from there.
         Raises DataError where the fit part has no or one class, or the calibrate part no win.
         """
         # One BLAS thread: the order of a sum, and so its last bit, may not depend on the machine.
         with threadpool_limits(limits=1, user_api="blas"):
-            return cls._fitted(Parts.of(data), data.catalogue, config, progress)
+            return cls._fitted(Parts.of(data), data.catalogue, config, progress, storage)
 
     @classmethod
     def _fitted(
-        cls, parts: Parts, catalogue: Catalogue, config: Config, progress: Progress
+        cls,
+        parts: Parts,
+        catalogue: Catalogue,
+        config: Config,
+        progress: Progress,
+        storage: Path | None,
     ) -> Self:
         as_exported = config.data.exported is not None
-        members = fit_members(parts.train, config, progress)
+        members = fit_members(parts.train, config, progress, storage)
+        evidence = _evidence(members, parts)
         progress("calibrating", 0, 1)
         calibrated = Calibrated.fit(members, parts.calibrate)
-        level = _level(members, calibrated.main, parts, as_exported)
+        level = _level(members, parts, as_exported)
         bands = _bands(members, calibrated.main, parts, config)
         sides = [side.raw_score(parts.calibrate.X) for side in (members.fit, members.interest)]
         progress("calibrating", 1, 1)
@@ -161,8 +175,12 @@ class PropensityModel(Learned):
             horizon_days=None if as_exported else config.snapshots.horizon_days,
             labels_until=parts.labels_until,
             oldest_age_days=parts.oldest_age_days,
-            notes=_notes(members, calibrated, level, bands),
-            choices={**members.choices, **_choices(calibrated, level)},
+            notes=(*evidence.notes(), *_notes(members, calibrated, level, bands)),
+            choices={
+                **members.choices,
+                **_choices(calibrated, level),
+                "evidence": evidence.to_json(),
+            },
             trials=members.trials,
         )
 
@@ -222,23 +240,33 @@ def _more_leads(data: Dataset) -> str:
     return "" if data.weight == 1 else "Raise snapshots.max_leads: leads were sampled. "
 
 
+def _evidence(members: Members, parts: Parts) -> Evidence:
+    line = members.main.line if isinstance(members.main, Blend) else None
+    parameters = len(line.encoding.linear_owners) if line else 0
+    ladder = Ladder(members.choices["learner"], parameters)
+    return examine(parts.train, parts.calibrate, ladder)
+
+
 def _bands(members: Members, calibrator: Calibrator, parts: Parts, config: Config) -> Bands:
     probability = calibrator.predict(members.main.raw_score(parts.stock.X))
     stock = Stock.of(parts.stock.keys, probability, parts.stock.weight)
     return Bands.fit(config.bands, stock, parts.oldest_age_days)
 
 
-def _level(
-    members: Members, calibrator: Calibrator, parts: Parts, as_exported: bool
-) -> LevelTracker:
-    """Judged on out-of-time scores of the fit part, then on the calibrate part."""
+def _level(members: Members, parts: Parts, as_exported: bool) -> LevelTracker:
+    """What the folds and the calibrate part tell of how levels move, each after its own fit."""
     judged, calibrate = members.out_of_time, parts.calibrate
-    probability = calibrator.predict(members.main.raw_score(calibrate.X))
-    earlier = np.concatenate([Identity().predict(judged.score), probability])
-    keys = pd.concat([judged.keys, calibrate.keys], ignore_index=True)
-    rows = len(parts.train) + len(calibrate)
-    calendar = Calendar.of(as_exported, rows)
-    return decide(Scored.of(keys, earlier), calendar, parts.fitted_until, parts.label_delay)
+    earlier = []
+    for fold in np.unique(judged.fold[judged.fold >= 0]):
+        rows = judged.fold == fold
+        keys = judged.keys[rows]
+        scored = Scored.of(keys, Identity().predict(judged.score[rows]))
+        earlier.append(Earlier(int(keys["order"].min()), scored))
+    # The identity: a calibrator fitted on these rows would hide how far their level lies off.
+    probability = Identity().predict(members.main.raw_score(calibrate.X))
+    earlier.append(Earlier(parts.fitted_until, Scored.of(calibrate.keys, probability)))
+    calendar = Calendar.of(as_exported, len(parts.train) + len(calibrate))
+    return decide(earlier, calendar, parts.fitted_until, parts.label_delay)
 
 
 def _notes(

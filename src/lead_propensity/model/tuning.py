@@ -1,25 +1,38 @@
-"""The search for good settings on purged time folds. Optuna is imported here only."""
+"""The search for good settings on purged time folds. Optuna is imported here only.
 
-from collections.abc import Sequence
+A search that was killed goes on where it was. So no trial may depend on what its process remembers:
+each one is suggested by a new sampler, from the seed, its number and the finished trials before it.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from lead_propensity.config import ModelConfig
+from lead_propensity.errors import ConfigError
+from lead_propensity.model import rounds
 from lead_propensity.model.folds import Fold
 from lead_propensity.model.intervals import row_loss
-from lead_propensity.model.learners import binned, fit_line, line, tree_parameters
+from lead_propensity.model.learners import tree_parameters
+from lead_propensity.model.lines import fit_line, line
+from lead_propensity.model.rounds import FoldBoosters, FoldRows, settle
 from lead_propensity.progress import Progress
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
 DEFAULT_STRENGTH = 0.01
-MAX_ROUNDS = 600
-PATIENCE = 30
 DEFAULT_ROUNDS = 100
 DEFAULT_TREES: dict[str, Any] = {
     "num_leaves": 15,
@@ -31,6 +44,12 @@ DEFAULT_TREES: dict[str, Any] = {
 }
 REFIT_ROUNDS = 1.1
 """The final fit sees more rows than the folds did, and takes so many times their rounds."""
+TOP = 3
+"""So many of the best trials keep their out-of-fold scores."""
+EARLY_FOLDS = 2
+"""The first folds are the smallest: a trial that these speak against is not judged by the others."""
+MIN_FINISHED = 5
+"""Nothing is pruned before so many trials were judged by all folds."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +63,26 @@ class TunedLine:
 
 
 @dataclass(frozen=True)
-class TunedTrees:
-    """The boosted member's settings and rounds, the trials, and out-of-fold log-odds."""
+class TunedTrial:
+    """One of the best settings, as the folds judged it."""
 
     parameters: dict[str, Any]
     rounds: int
-    trials: pd.DataFrame
+    """For a fit on all rows: REFIT_ROUNDS times the best round of the folds."""
+    loss: float
+    """Mean over the folds of their mean log loss."""
     score: np.ndarray
+    """Out-of-fold log-odds, one value a row, NaN where no fold judged it."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One trial on one fold: mean log loss, best round, and log-odds of the validation rows."""
+class TunedTrees:
+    """The trials, and the best of them."""
 
-    loss: float
-    rounds: int
-    score: np.ndarray
+    trials: pd.DataFrame
+    """One row a trial: `trial, loss, rounds, folds` (how many judged it), `pruned`, the settings."""
+    top: tuple[TunedTrial, ...]
+    """At most TOP, the best first; without folds the defaults."""
 
 
 def tune_line(matrix: np.ndarray, won: np.ndarray, folds: Sequence[Fold]) -> TunedLine:
@@ -77,68 +100,142 @@ def tune_line(matrix: np.ndarray, won: np.ndarray, folds: Sequence[Fold]) -> Tun
 
 @dataclass
 class TreeSearch:
-    """One search: the rows in bins once, each trial trained and judged on every fold.
-
-    Folds run side by side with one LightGBM thread each: more threads within a fold would sum its
-    log loss in another order.
-    """
+    """One search: each trial's trees are grown on every fold and judged by their mean log loss."""
 
     matrix: np.ndarray
     won: np.ndarray
     categories: list[int]
     folds: Sequence[Fold]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of LightGBM that every trial has, whatever the sampler suggests."""
 
-    def run(self, config: ModelConfig, threads: int, progress: Progress) -> TunedTrees:
-        """The best of `config.trials` by mean fold log loss; without folds the defaults."""
-        score = np.full(len(self.won), np.nan)
+    def run(
+        self, config: ModelConfig, threads: int, progress: Progress, storage: Path | None = None
+    ) -> TunedTrees:
+        """The best of `config.trials` by mean fold log loss; without folds the defaults.
+
+        Finished trials are kept in the folder `storage`, and those of the same search found there are
+        not done again; the result is the same. Raises ConfigError where the folder cannot be written.
+        """
         if not self.folds:
-            return TunedTrees(dict(DEFAULT_TREES), DEFAULT_ROUNDS, pd.DataFrame(), score)
-        self._base = tree_parameters(config.seed, threads=1)
-        self._cut()
-        self._best: tuple[float, list[Judged]] = (np.inf, [])
-        study = _study(config.seed)
-        progress("tuning", 0, config.trials)
-        with ThreadPoolExecutor(min(threads, len(self.folds))) as self._pool:
-            study.optimize(
-                self._judge,
-                n_trials=config.trials,
-                n_jobs=1,
-                callbacks=[lambda _, trial: progress("tuning", trial.number + 1, config.trials)],
-            )
-        for fold, judged in zip(self.folds, self._best[1], strict=True):
-            score[fold.valid] = judged.score
-        rounds = int(np.ceil(REFIT_ROUNDS * study.best_trial.user_attrs["rounds"]))
-        return TunedTrees(_all_of(study.best_trial.params), rounds, _trials(study), score)
+            score = np.full(len(self.won), np.nan)
+            usual = TunedTrial(self._all_of(DEFAULT_TREES), DEFAULT_ROUNDS, float("nan"), score)
+            return TunedTrees(pd.DataFrame(), (usual,))
+        self._base = {**tree_parameters(config.seed, threads=1), **self.fixed}
+        self._space = _space(len(self.won))
+        self._rows = FoldRows.cut(self.matrix, self.won, self.categories, self.folds)
+        self._scores: dict[int, np.ndarray] = {}
+        with (
+            ThreadPoolExecutor(min(threads, len(self.folds)), initializer=settle) as self._pool,
+            _kept(storage, self._digest(config.seed)) as kept,
+        ):
+            study = self._study(config, kept, progress)
+            top = tuple(self._tuned(trial) for trial in _best_of(study))
+        return TunedTrees(self._table(study), top)
 
-    def _cut(self) -> None:
-        whole = binned(self.matrix, self.won, self.categories).construct()
-        self._train = [whole.subset(fold.train.tolist()).construct() for fold in self.folds]
-        self._valid = [whole.subset(fold.valid.tolist()).construct() for fold in self.folds]
+    def _study(
+        self, config: ModelConfig, kept: optuna.Study | None, progress: Progress
+    ) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study()
+        study.add_trials(_finished(kept)[: config.trials])
+        for number in range(len(study.trials), config.trials):
+            progress("tuning", number, config.trials)
+            study.sampler = optuna.samplers.TPESampler(seed=_seed(config.seed, number))
+            if number == 0:
+                study.enqueue_trial({name: DEFAULT_TREES[name] for name in self._space})
+            trial = self._judge(study, study.ask(self._space))
+            if kept is not None:
+                kept.add_trial(trial)
+        progress("tuning", config.trials, config.trials)
+        return study
 
-    def _judge(self, trial: optuna.Trial) -> float:
-        parameters = {**self._base, **_suggest(trial, len(self.won))}
-        largest_first = range(len(self.folds))[::-1]
-        jobs = {place: self._pool.submit(self._fold, parameters, place) for place in largest_first}
-        judged = [jobs[place].result() for place in range(len(self.folds))]
-        loss = float(np.mean([fold.loss for fold in judged]))
-        trial.set_user_attr("rounds", int(np.median([fold.rounds for fold in judged])))
-        if loss < self._best[0]:
-            self._best = (loss, judged)
-        return loss
+    def _judge(self, study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
+        """By the early folds, and where they do not speak against it by all."""
+        boosters = self._boosters(trial.params)
+        early = boosters.best_round(range(len(self.folds))[:EARLY_FOLDS])
+        trial.report(early.loss, step=0)
+        trial.set_user_attr("rounds", early.rounds)
+        if len(self.folds) > EARLY_FOLDS and early.loss > _highest_early_loss(study):
+            return study.tell(trial, state=TrialState.PRUNED)
+        best = boosters.best_round(range(len(self.folds)))
+        trial.set_user_attr("rounds", best.rounds)
+        told = study.tell(trial, best.loss)
+        top = [one.number for one in _best_of(study)]
+        if told.number in top:
+            self._scores[told.number] = boosters.score(best.rounds)
+        self._scores = {number: score for number, score in self._scores.items() if number in top}
+        return told
 
-    def _fold(self, parameters: dict[str, Any], place: int) -> Judged:
-        booster = lightgbm.train(
-            {**parameters, "metric": "binary_logloss", "num_iterations": MAX_ROUNDS},
-            self._train[place],
-            valid_sets=[self._valid[place]],
-            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+    def _boosters(self, suggested: Mapping[str, Any]) -> FoldBoosters:
+        return FoldBoosters(self._rows, {**self._base, **self._all_of(suggested)}, self._pool)
+
+    def _tuned(self, trial: FrozenTrial) -> TunedTrial:
+        found, best = self._scores.get(trial.number), trial.user_attrs["rounds"]
+        score = self._boosters(trial.params).score(best) if found is None else found
+        assert trial.value is not None
+        rounds_of_all = int(np.ceil(REFIT_ROUNDS * best))
+        return TunedTrial(self._all_of(trial.params), rounds_of_all, trial.value, score)
+
+    def _all_of(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
+        return {**suggested, "bagging_freq": 1, **self.fixed}
+
+    def _table(self, study: optuna.Study) -> pd.DataFrame:
+        pruned = [trial.state == TrialState.PRUNED for trial in study.trials]
+        return pd.DataFrame(
+            {
+                "trial": trial.number,
+                "loss": trial.value,
+                "rounds": trial.user_attrs["rounds"],
+                "folds": len(self.folds[:EARLY_FOLDS] if was_pruned else self.folds),
+                "pruned": was_pruned,
+                **{name: trial.params[name] for name in self._space},
+            }
+            for trial, was_pruned in zip(study.trials, pruned, strict=True)
         )
-        rows = self.folds[place].valid
-        score = booster.predict(self.matrix[rows], raw_score=True, num_threads=1)
-        score = np.asarray(score, dtype=np.float64)
-        return Judged(
-            float(np.mean(row_loss(score, self.won[rows]))), booster.best_iteration, score
+
+    def _digest(self, seed: int) -> str:
+        """Of all that a trial's result depends on."""
+        state = hashlib.blake2b(digest_size=16)
+        folds = [rows for fold in self.folds for rows in (fold.train, fold.valid)]
+        for array in (self.matrix, self.won, *folds):
+            state.update(f"{array.dtype} {array.shape}".encode())
+            state.update(np.ascontiguousarray(array).tobytes())
+        space = {name: repr(one) for name, one in self._space.items()}
+        growth = (rounds.MAX_ROUNDS, rounds.PATIENCE, rounds.BLOCK)
+        pruning = (EARLY_FOLDS, MIN_FINISHED)
+        packages = ("lead-propensity", "lightgbm", "numpy", "optuna")
+        versions = [importlib.metadata.version(package) for package in packages]
+        how = [seed, self.categories, self._base, space, growth, pruning, versions]
+        state.update(json.dumps(how, sort_keys=True).encode())
+        return state.hexdigest()
+
+
+def setting_importance(trials: pd.DataFrame) -> dict[str, float]:
+    """Each setting's share in how the losses of the finished trials differ, the largest first.
+
+    By functional ANOVA (Hutter, Hoos, Leyton-Brown, ICML 2014). `trials` as in TunedTrees; with fewer
+    than MIN_FINISHED finished ones empty.
+    """
+    finished = trials[~trials["pruned"].astype(bool)] if len(trials) else trials
+    if len(finished) < MIN_FINISHED:
+        return {}
+    settings = finished[list(_space(len(finished)))].astype(np.float64)
+    ranges: dict[str, BaseDistribution] = {
+        str(name): FloatDistribution(values.min(), values.max())
+        for name, values in settings.items()
+    }
+    study = optuna.create_study()
+    study.add_trials(
+        optuna.trial.create_trial(
+            params={str(name): value for name, value in row.items()},
+            distributions=ranges,
+            value=loss,
         )
+        for (_, row), loss in zip(settings.iterrows(), finished["loss"], strict=True)
+    )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
 
 def _line_scores(
@@ -151,36 +248,69 @@ def _line_scores(
     return score
 
 
-def _study(seed: int) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-    tried_first = {key: value for key, value in DEFAULT_TREES.items() if key != "bagging_freq"}
-    study.enqueue_trial(tried_first)
-    return study
-
-
-def _suggest(trial: optuna.Trial, rows: int) -> dict[str, Any]:
+def _space(rows: int) -> dict[str, BaseDistribution]:
     most = max(100, min(400, rows // 30))
-    trial.suggest_int("num_leaves", 3, 63, log=True)
-    trial.suggest_int("min_data_in_leaf", 10, most, log=True)
-    trial.suggest_float("feature_fraction", 0.2, 1.0)
-    trial.suggest_float("bagging_fraction", 0.5, 1.0)
-    trial.suggest_float("lambda_l2", 0.01, 100.0, log=True)
-    return _all_of(trial.params)
+    return {
+        "num_leaves": IntDistribution(3, 63, log=True),
+        "min_data_in_leaf": IntDistribution(10, most, log=True),
+        "feature_fraction": FloatDistribution(0.2, 1.0),
+        "bagging_fraction": FloatDistribution(0.5, 1.0),
+        "lambda_l2": FloatDistribution(0.01, 100.0, log=True),
+    }
 
 
-def _all_of(suggested: dict[str, Any]) -> dict[str, Any]:
-    return {**suggested, "bagging_freq": 1}
+def _seed(seed: int, number: int) -> int:
+    """Of one trial's sampler."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-def _trials(study: optuna.Study) -> pd.DataFrame:
-    """One row a trial."""
-    return pd.DataFrame(
-        {
-            "trial": trial.number,
-            "loss": trial.value,
-            "rounds": trial.user_attrs["rounds"],
-            **trial.params,
-        }
-        for trial in study.trials
-    )
+def _best_of(study: optuna.Study) -> list[FrozenTrial]:
+    """The TOP finished trials, the best first; of equals the earlier."""
+    finished = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    return sorted(finished, key=lambda trial: (trial.value, trial.number))[:TOP]
+
+
+def _highest_early_loss(study: optuna.Study) -> float:
+    """Beyond it on the early folds a trial is pruned: the median of the finished ones."""
+    finished = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if len(finished) < MIN_FINISHED:
+        return np.inf
+    return float(np.median([trial.intermediate_values[0] for trial in finished]))
+
+
+@contextmanager
+def _kept(folder: Path | None, digest: str) -> Iterator[optuna.Study | None]:
+    """The finished trials of the search `digest`, in a SQLite file of the folder; None without one."""
+    if folder is None:
+        yield None
+        return
+    from sqlalchemy.exc import SQLAlchemyError  # who only scores need not wait for it
+
+    path = folder / f"{digest}.sqlite"
+    try:
+        if not _sound(path):
+            path.unlink()
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+        try:
+            yield optuna.create_study(storage=storage, study_name="trees", load_if_exists=True)
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+    except (sqlite3.Error, SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise ConfigError(
+            f"finished trials cannot be kept in {folder}: {error.__cause__ or error}. Make room there, or "
+            "name another folder in engine.work_folder."
+        ) from error
+
+
+def _sound(path: Path) -> bool:
+    """Whether SQLite can read the file, or there was none. Raises sqlite3.Error where none can be made."""
+    with closing(sqlite3.connect(path)) as found:
+        try:
+            return bool(found.execute("PRAGMA quick_check").fetchone() == ("ok",))
+        except sqlite3.DatabaseError:
+            return False
+
+
+def _finished(kept: optuna.Study | None) -> list[FrozenTrial]:
+    return [] if kept is None else kept.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])

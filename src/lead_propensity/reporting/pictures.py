@@ -1,8 +1,10 @@
-"""The pictures of a scorecard, each with the words for those who cannot see it."""
+"""The pictures of a scorecard and of a search, each with the words for those who cannot see it."""
 
 from collections.abc import Callable
 
-from lead_propensity.reporting import calls, quality
+import pandas as pd
+
+from lead_propensity.reporting import calls, quality, trials, walked
 from lead_propensity.reporting.drawing import Card, Picture
 
 _PICTURES: dict[str, Callable[[Card], Picture | None]] = {
@@ -12,6 +14,7 @@ _PICTURES: dict[str, Callable[[Card], Picture | None]] = {
     "weekly": calls.weekly,
     "rules": quality.rules,
     "level": quality.level,
+    "backtest": walked.backtest,
     "importance": calls.importance,
 }
 
@@ -25,3 +28,12 @@ def pictures(scorecard: Card) -> dict[str, Picture]:
 def svg_files(scorecard: Card) -> dict[str, str]:
     """The same as SVG texts by file name, e.g. for a tracking server."""
     return {f"{name}.svg": picture.svg for name, picture in pictures(scorecard).items()}
+
+
+def tuning_files(tried: pd.DataFrame) -> dict[str, str]:
+    """SVG texts by file name of the trials as in TunedTrees; those are left out that would be empty."""
+    drawn = {
+        "tuning_history.svg": trials.history(tried),
+        "tuning_importance.svg": trials.settings(tried),
+    }
+    return {name: picture.svg for name, picture in drawn.items() if picture is not None}

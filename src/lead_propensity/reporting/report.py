@@ -1,5 +1,6 @@
 """The report: one HTML file that needs no network and no script."""
 
+import math
 from importlib import resources
 from typing import Any
 
@@ -119,6 +120,11 @@ def thousandth(value: float | None) -> str:
     return decimal(value, 3)
 
 
+def factor(log_ratio: float) -> str:
+    """How many times too many, or too few: `1.20` of log(1.2)."""
+    return f"{math.exp(log_ratio):.2f}"
+
+
 def interval(row: Card, form: Any) -> str:
     """`95% interval a to b`, or that there is none."""
     if row["lower"] is None:
@@ -141,7 +147,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    forms = (percent, points, signed, number, decimal, thousandth, interval)
+    forms = (percent, points, signed, number, decimal, thousandth, factor, interval)
     page.filters |= {form.__name__: form for form in forms}
     page.globals |= {form.__name__: form for form in forms}
     return page

@@ -2,14 +2,17 @@
 
 import importlib.metadata
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
@@ -25,6 +28,7 @@ REQUIREMENTS = ("lead-propensity", "lightgbm", "mlflow", "numpy", "pandas", "sci
 """What the pyfunc runs on, pinned at the versions it was made with."""
 
 PARAMS_PER_CALL = 100
+METRICS_PER_CALL = 1000
 DIGEST_LENGTH = 36  # MLflow's limit
 
 
@@ -65,6 +69,7 @@ def log_run(
     ):
         mlflow.log_metrics(scorecard["figures"])
         _log_params(config)
+        _log_trials(run.info.run_id, model.trials)
         _log_data(config.name, data_digest)
         _log_files(run_folder, model, pictures)
         version = _log_model(run_folder / "model", config.registered_name, model.catalogue)
@@ -119,6 +124,26 @@ def _log_params(config: Config) -> None:
     params = [(_allowed(name), text) for name, text in flatten(config.model_dump(mode="json"))]
     for start in range(0, len(params), PARAMS_PER_CALL):
         mlflow.log_params(dict(params[start : start + PARAMS_PER_CALL]))
+
+
+def _log_trials(run_id: str, trials: pd.DataFrame) -> None:
+    """Each finished trial's loss and the best so far, by trial number; the settings of the best."""
+    if trials.empty:
+        return
+    finished = trials[~trials["pruned"].astype(bool)]
+    columns = {"tuning_loss": finished["loss"], "tuning_best_loss": finished["loss"].cummin()}
+    now = int(time.time() * 1000)
+    metrics = [
+        Metric(name, float(loss), now, int(step))
+        for name, losses in columns.items()
+        for step, loss in zip(finished["trial"], losses, strict=True)
+    ]
+    for start in range(0, len(metrics), METRICS_PER_CALL):
+        batch = metrics[start : start + METRICS_PER_CALL]
+        mlflow.MlflowClient().log_batch(run_id, metrics=batch)
+    best = finished.sort_values("loss", kind="stable").iloc[0].drop(["loss", "folds", "pruned"])
+    mlflow.log_params({f"tuning_best.{name}": value for name, value in best.items()})
+    mlflow.log_metric("tuning_pruned", len(trials) - len(finished))
 
 
 def _log_data(name: str, digest: str) -> None:

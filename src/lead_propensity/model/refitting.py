@@ -1,0 +1,102 @@
+"""A trained model fitted again on more rows: its settings and bands stay, its level is anchored."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+from threadpoolctl import threadpool_limits
+
+from lead_propensity.config import Config
+from lead_propensity.features.matrix import Dataset
+from lead_propensity.model.calibration import Calibrator, Isotonic, Shift, Sigmoid
+from lead_propensity.model.fitting import SIDES, Main, refit, refit_sides
+from lead_propensity.model.grades import Grades
+from lead_propensity.model.level import tracked
+from lead_propensity.model.propensity import PropensityModel
+
+MOST_ROUNDS = 1.3
+"""More rows carry more boosting rounds, but at most so many times those that the folds chose."""
+REACH = 40.0
+"""Log-odds by which a level is moved at most."""
+
+
+def main_again(
+    train: Dataset, choices: dict[str, Any], config: Config, fitted_on: int | None = None
+) -> Main:
+    """The main learner by the settings in `choices`, on the rows of `train`.
+
+    With `fitted_on`, the number of rows of the model it follows, the rounds grow with the rows.
+    """
+    grown = 1.0 if fitted_on is None else len(train) / fitted_on
+    return refit(train, more_rounds(choices, grown), config)
+
+
+def more_rounds(choices: dict[str, Any], grown: float) -> dict[str, Any]:
+    """`choices` for `grown` times as many rows; never fewer rounds, at most MOST_ROUNDS times as many."""
+    factor = min(MOST_ROUNDS, max(1.0, grown))
+    trees = [{**one, "rounds": round(one["rounds"] * factor)} for one in choices.get("trees", [])]
+    return {**choices, "trees": trees} if trees else choices
+
+
+def anchored(calibrator: Calibrator, score: np.ndarray, won: np.ndarray) -> Calibrator:
+    """The same shape, moved until the expected wins are the observed ones (half a win more of n + 1)."""
+    target = (float(won.sum()) + 0.5) / (len(won) + 1)
+
+    def missed(by: float) -> float:
+        return float(np.mean(_moved(calibrator, by).predict(score)) - target)
+
+    return _moved(calibrator, float(brentq(missed, -REACH, REACH)))
+
+
+def refitted(
+    model: PropensityModel, data: Dataset, config: Config, until: int | None = None
+) -> PropensityModel:
+    """`model` on all labelled snapshots of the training population; with `until` on what was known then.
+
+    Its bands stay: their limits come from rows that its scores had not seen, and there are no others left.
+    Grades are quartiles of the calibrate part, as before. The level is right on the snapshots that `model`
+    was not fitted on, the latest; the tracker starts anew with the cohorts after the last one.
+    """
+    rows = data.part("fit", "purged", "calibrate", *(() if until is not None else ("test",)))
+    labelled = ~np.isnan(rows.won)
+    if until is not None:
+        labelled &= (rows.keys["label_known_at"] <= until).to_numpy()
+        labelled &= (rows.keys["order"] < until).to_numpy()
+    known = rows.rows(labelled)
+    with threadpool_limits(limits=1, user_api="blas"):
+        main = main_again(known, model.choices, config, fitted_on=_labelled(data.part("fit")))
+        latest = known.rows((known.keys["order"] > model.level.after).to_numpy())
+        sides, calibrate = refit_sides(known, config), known.part("calibrate")
+        again = replace(model, main=main, fit_side=sides["fit"], interest_side=sides["interest"])
+        score, logistic = main.raw_score(latest.X), again.logistic.raw_score(latest.X)
+        return replace(
+            again,
+            grades=Grades.fit(*(sides[name].raw_score(calibrate.X) for name in SIDES)),
+            calibrator=anchored(model.calibrator, score, latest.won),
+            logistic_calibrator=anchored(model.logistic_calibrator, logistic, latest.won),
+            level=replace(model.level, after=int(known.keys["order"].max())),
+            labels_until=int(known.keys["label_known_at"].max()),
+        )
+
+
+def test_start(data: Dataset) -> int:
+    """When the test part begins, in units of `order`; all that was known then may be learned from."""
+    return int(data.part("test").keys["order"].min())
+
+
+def _labelled(data: Dataset) -> int:
+    return int(np.sum(~np.isnan(data.won)))
+
+
+def _moved(calibrator: Calibrator, by: float) -> Calibrator:
+    """The calibrator with all its log-odds `by` higher."""
+    if isinstance(calibrator, Shift):
+        return Shift(calibrator.shift + by)
+    if isinstance(calibrator, Sigmoid):
+        return Sigmoid(calibrator.slope, calibrator.intercept + by)
+    if isinstance(calibrator, Isotonic):
+        levels = np.array(calibrator.probabilities)
+        moved = tracked(levels, np.full(len(levels), by))
+        return Isotonic(calibrator.scores, tuple(moved.tolist()))
+    return Shift(by)
