@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.1
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check lint types rooms bpic2012 bench bench-features lock clean
+.PHONY: help install demo test test-slow check lint types rooms bpic2012 bench bench-features bench-truth bench-quality lock clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,12 @@ bench: $(INSTALLED)  ## Time every phase from tables to report
 
 bench-features: $(INSTALLED)  ## Features against a GROUP BY and peers; SIZE=small, full or huge
 	$(BIN)/python benchmarks/features.py --size $(or $(SIZE),small)
+
+bench-truth: $(INSTALLED)  ## Probabilities against the true ones of a simulated CRM; SIZES="2000 20000 200000"
+	$(BIN)/python benchmarks/truth.py --sizes $(or $(SIZES),2000 20000) --plot build/truth/curve.svg
+
+bench-quality: $(INSTALLED)  ## Probabilities against peers, out of time; needs LEAD_PROPENSITY_DATA_ROOT
+	$(BIN)/python benchmarks/quality.py --folder build/quality/kept $(if $(QUICK),--quick)
 
 # uv reads its own settings for mirrors; the lock stays free of addresses and of paths.
 lock:  ## Resolve requirements.lock anew with uv (UPGRADE=1 takes the newest versions)
