@@ -21,7 +21,7 @@ import pandas as pd
 from lead_propensity.evaluation.backtest import decide_refit
 from lead_propensity.evaluation.walking import walk
 from lead_propensity.model.propensity import PropensityModel
-from lead_propensity.model.refitting import refitted, test_start
+from lead_propensity.model.refitting import refitted, start_of_test
 from lead_propensity.progress import silent
 from lead_propensity.serving import judging
 from measuring import Measured, alone, cpu_seconds
@@ -118,7 +118,7 @@ def _trained(given: Export, out: Path) -> Measured:
     level = model.level.to_json()
     refit = decide_refit(walk(data, model, config, silent), config.model.refit)
     if refit.refitted:
-        model = refitted(model, data, config, until=test_start(data))
+        model = refitted(model, data, config, until=start_of_test(data))
     found = judging.test_predictions(data, model, config.bands.routes)
     judged = found[(found["population"] == "training") & found["won"].notna()]
     columns = ["lead_id", "order", "probability_untracked", "probability"]

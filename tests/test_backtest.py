@@ -28,8 +28,13 @@ from lead_propensity.features import dataset
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.calibration import Identity, Isotonic, Shift, Sigmoid
 from lead_propensity.model.propensity import PropensityModel
-from lead_propensity.model.refitting import MOST_ROUNDS, anchored, more_rounds, refitted
-from lead_propensity.model.refitting import test_start as start_of_test
+from lead_propensity.model.refitting import (
+    MOST_ROUNDS,
+    anchored,
+    more_rounds,
+    refitted,
+    start_of_test,
+)
 from lead_propensity.progress import silent
 from lead_propensity.reporting.pictures import pictures
 from lead_propensity.reporting.report import render

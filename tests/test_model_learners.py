@@ -93,6 +93,13 @@ def test_weights_that_are_no_shares_are_refused(members, weights, offset):
         Blend(members, weights, offset)
 
 
+def test_a_member_with_a_feature_that_the_line_lacks_is_refused():
+    few = Encoding(ENCODING.columns[1:], ENCODING.dropped)
+    line = Logistic.fit(few, few.for_linear(DATA.X), DATA.won, 0.1)
+    with pytest.raises(ValueError, match=repr(ENCODING.names[0])):
+        Blend((line, TREES), (0.5, 0.5), 0.0)
+
+
 def test_trees_are_the_same_text_on_any_number_of_threads():
     assert trees(threads=2).text == TREES.text
     assert "num_threads" not in TREES.text

@@ -144,6 +144,17 @@ def test_no_other_shares_would_lose_less():
     assert found.losses["usual"] > best + 1e-2, "else it proves nothing"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_weights_are_those_of_the_lowest_loss_where_the_rows_leave_no_doubt(seed):
+    world = World(20_000, seed)
+    line, trees = world.off(0.5), world.off(1.5)
+    found = world.mix({"line": line, "trees": trees}, {"line": 0.0, "trees": 1.0})
+    steps = np.linspace(0.0, 1.0, 201)
+    losses = [np.mean(row_loss(w * line + (1.0 - w) * trees, world.won)) for w in steps]
+    assert 0.6 < steps[np.argmin(losses)] < 0.95
+    assert found.weights["line"] == pytest.approx(steps[np.argmin(losses)], abs=0.01)
+
+
 def test_the_losses_are_means_over_the_rows_that_all_members_judged():
     world = World(2000, 1)
     scores = {"line": world.truth, "trees": world.off(0.5)}

@@ -35,7 +35,7 @@ from lead_propensity.features.sampling import Sample
 from lead_propensity.features.windows import DAY_US
 from lead_propensity.files import new_folder, write_parquet, write_table, write_text
 from lead_propensity.model.propensity import PropensityModel
-from lead_propensity.model.refitting import refitted, test_start
+from lead_propensity.model.refitting import refitted, start_of_test
 from lead_propensity.progress import Progress, silent
 from lead_propensity.reporting import pictures, report
 from lead_propensity.serving import distributed, judging, night, scoring
@@ -178,7 +178,7 @@ def train(config: Config, out: Path | str | None = None, progress: Progress = si
         walked = walk(data, model, config, progress)
         refit = decide_refit(walked, config.model.refit)  # before the test part is read
         if refit.refitted:
-            model = refitted(model, data, config, until=test_start(data))
+            model = refitted(model, data, config, until=start_of_test(data))
         progress("evaluating", 0, 1)
         predictions = judging.test_predictions(data, model, config.bands.routes)
         deployed = refitted(model, data, config) if refit.refitted else model

@@ -118,7 +118,7 @@ def print_run(run: Any) -> None:
         screen.print(card["verdict"]["capacity"], markup=False, highlight=False)
     screen.print(_models_table(card["comparison"]))
     screen.print(_bands_table(card["bands"]))
-    for note in card["notes"]:
+    for note in [card["deployed"]["sentence"], *card["notes"]]:
         screen.print(f"- {note}", markup=False, highlight=False)
     screen.print(f"report: {run.folder / 'report.html'}", markup=False, highlight=False)
     screen.print(

@@ -139,9 +139,9 @@ def fit_members(
 
 def refit(train: Dataset, choices: Mapping[str, Any], config: Config) -> Main:
     """The main learner by the settings that `choices` holds, on the rows of `train`."""
-    if choices["learner"] == "base_rate":
-        return BaseRate.fit(train.won)
     encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
+    if choices["learner"] == "base_rate" or not encoding.columns:
+        return BaseRate.fit(train.won)
     members: list[Member] = [_line(train, encoding, choices["line_strength"])]
     shares, slope = choices["blend"], choices["slope"]
     weights = [shares["line"]]

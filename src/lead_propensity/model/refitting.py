@@ -80,7 +80,7 @@ def refitted(
         )
 
 
-def test_start(data: Dataset) -> int:
+def start_of_test(data: Dataset) -> int:
     """When the test part begins, in units of `order`; all that was known then may be learned from."""
     return int(data.part("test").keys["order"].min())
 

@@ -119,6 +119,8 @@ class Index:
     names: tuple[str, ...]
     weights: tuple[float, ...]
     """Not negative."""
+    tops: tuple[float, ...]
+    """The largest value of each sum in the fit part: a type that returns counts no more than it ever did."""
 
     @classmethod
     def fit(cls, names: Sequence[str], X: pd.DataFrame, won: np.ndarray) -> Self | None:
@@ -130,22 +132,23 @@ class Index:
         middle = _middle(np.sum(values * weights, axis=1))
         if middle == 0.0:
             return None
-        return cls(tuple(names), tuple((weights / middle).tolist()))
+        tops = values.max(axis=0)
+        return cls(tuple(names), tuple((weights / middle).tolist()), tuple(tops.tolist()))
 
     def value(self, X: pd.DataFrame) -> np.ndarray:
         total = np.zeros(len(X))
-        for name, weight in zip(self.names, self.weights, strict=True):
-            total += weight * _sum_of(X, name)
+        for name, weight, top in zip(self.names, self.weights, self.tops, strict=True):
+            total += weight * np.minimum(_sum_of(X, name), top)
         return total
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Self:
         """Raises ValueError where it is no sum of weight x value."""
         require_fields(cls, tree)
-        names, weights = tuple(tree["names"]), tuple(tree["weights"])
-        if not names or len(names) != len(weights) or min(weights) < 0:
+        names, weights, tops = (tuple(tree[name]) for name in ("names", "weights", "tops"))
+        if not names or not len(names) == len(weights) == len(tops) or min(weights) < 0:
             raise ValueError("the engagement index has not one weight >= 0 for each of its sums")
-        return cls(names, weights)
+        return cls(names, weights, tops)
 
 
 def _sum_of(X: pd.DataFrame, name: str) -> np.ndarray:
