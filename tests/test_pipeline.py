@@ -1,6 +1,7 @@
 """The whole line on a world whose truth is known: trained, judged, scored, and the same every time."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -246,6 +247,20 @@ def test_the_level_of_a_score_is_the_level_that_was_judged(crm: Path, tmp_path: 
             judged.loc[judged["as_of"] == moment, columns].reset_index(drop=True),
             check_exact=True, check_dtype=False,
         )  # fmt: skip
+
+
+def test_the_report_says_where_the_level_lies_how_sure_and_how_old(run: TrainedRun) -> None:
+    told = run.scorecard["backtest"]["tracker"]
+    found = re.search(
+        r"moved by ([+-]\d\.\d\d) \(standard error (\d\.\d\d)\), told by deals known until (\S+)\.",
+        told,
+    )
+    assert found, told
+    assert 0 < float(found[2]) < 1
+    rows = pq.read_table(run.folder / "test_predictions.parquet").to_pandas()
+    last = rows[rows["as_of"] == rows.loc[rows["population"] == "training", "as_of"].max()]
+    assert float(found[1]) == pytest.approx(last["level_shift"].iloc[0], abs=0.006)
+    assert found[3] <= str(rows["as_of"].max())[:10]
 
 
 def test_a_run_that_fails_leaves_no_folder_and_can_be_repeated(crm: Path, tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ def train(config: Config, out: Path | str | None = None, progress: Progress = si
         predictions = judging.test_predictions(data, model, config.bands.routes)
         deployed = refitted(model, data, config) if refit.refitted else model
         facts = context(config, found, made, data, model, started.isoformat(timespec="seconds"))
-        facts |= walked_context(walked, refit, model, deployed, config)
+        level = judging.level_in_words(data, model)
+        facts |= walked_context(walked, refit, model, deployed, config, level)
         card = scorecard(predictions, facts, config.model.seed)
         progress("evaluating", 1, 1)
         _write_run(scratch, deployed, predictions, card)

@@ -51,9 +51,17 @@ def context(
 
 
 def walked_context(
-    walked: Walk, refit: Refit, model: PropensityModel, deployed: PropensityModel, config: Config
+    walked: Walk,
+    refit: Refit,
+    model: PropensityModel,
+    deployed: PropensityModel,
+    config: Config,
+    level: str,
 ) -> dict[str, Any]:
-    """The sections `backtest` and `deployed`, and which id is whose: `model` was judged."""
+    """The sections `backtest` and `deployed`, and which id is whose: `model` was judged.
+
+    `level` says in words where the level lies at the end of the test part.
+    """
     exported = config.data.exported is not None
     figures_until = day_or_row(model.level.after, exported)
     until = day_or_row(deployed.level.after, exported)
@@ -66,7 +74,7 @@ def walked_context(
     return {
         "model_id": deployed.model_id,
         "evaluated_model_id": model.model_id,
-        "backtest": backtest(walked, model.level.note, exported, config.model.seed),
+        "backtest": backtest(walked, f"{model.level.note} {level}", exported, config.model.seed),
         "deployed": {
             **asdict(refit),
             "policy": config.model.refit,

@@ -5,9 +5,11 @@ import pandas as pd
 import pyarrow as pa
 
 from lead_propensity.config import RoutesConfig
+from lead_propensity.data.moments import words
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.model import rules
+from lead_propensity.model.level import MIN_COHORTS, Scored
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.rules import RulesProbability
 from lead_propensity.serving import scoring
@@ -44,6 +46,25 @@ def test_predictions(data: Dataset, model: PropensityModel, limits: RoutesConfig
         rules_probability=worth.predict(frame["rules_points"].to_numpy()),
         rules_reweighted_probability=rules.reweighted(card, fit, calibrate, test),
         weight=data.weight,
+    )
+
+
+def level_in_words(data: Dataset, model: PropensityModel) -> str:
+    """How far the level was moved at the last snapshot of the test part, how sure that is, and how old."""
+    last = int(data.part("test").keys["order"].max())
+    rows = scoring.told(model, data)
+    if len(rows) == 0:
+        return "Nothing could tell where the level lies: no snapshot after those it learned from has a label."
+    scored = Scored.of(rows, rows["probability"].to_numpy(np.float64))
+    closed = model.level.cohorts(scored)
+    (shift,), (until,) = model.level.shift(np.array([last]), closed)
+    if until < 0:
+        return f"Where the test part ends it is moved by nothing: fewer than {MIN_COHORTS} cohorts had closed."
+    known = f"row {until:,}" if model.horizon_days is None else words(int(until))[:10]
+    error = model.level.error(last, closed)
+    return (
+        f"Where the test part ends it is moved by {shift:+.2f} (standard error {error:.2f}), told by deals known "
+        f"until {known}."
     )
 
 
