@@ -113,7 +113,7 @@ def test_scores_are_those_of_one_machine(
     """Also the level, which a sample of all leads tells, the notes, and every count of the quarantine."""
     monkeypatch.setattr(snapshots, "COHORT_ROWS", 800)
     monkeypatch.setattr(distributed, "COHORT_ROWS", 800)
-    pipeline.train(config_of(crm, "model.refit=never"), tmp_path / "run")
+    pipeline.train(config_of(crm, None, "model.refit=never"), tmp_path / "run")
     model, night = tmp_path / "run", datetime(2025, 10, 1)
     here = pipeline.score(config_of(crm), model, tmp_path / "here.parquet", night)
     there = pipeline.score(on_spark(crm), model, tmp_path / "there.parquet", night)
