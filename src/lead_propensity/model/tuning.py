@@ -121,6 +121,7 @@ class TreeSearch:
             score = np.full(len(self.won), np.nan)
             usual = TunedTrial(self._all_of(DEFAULT_TREES), DEFAULT_ROUNDS, float("nan"), score)
             return TunedTrees(pd.DataFrame(), (usual,))
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._base = {**tree_parameters(config.seed, threads=1), **self.fixed}
         self._space = _space(len(self.won))
         self._rows = FoldRows.cut(self.matrix, self.won, self.categories, self.folds)
@@ -136,7 +137,6 @@ class TreeSearch:
     def _study(
         self, config: ModelConfig, kept: optuna.Study | None, progress: Progress
     ) -> optuna.Study:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study()
         study.add_trials(_finished(kept)[: config.trials])
         for number in range(len(study.trials), config.trials):
