@@ -241,7 +241,7 @@ class ModelConfig(Strict):
 
     trials: Annotated[int, Field(ge=1, le=10_000)] = 30
     trial_rows: Annotated[int, Field(ge=1_000)] = 50_000
-    """Most snapshots that a trial sees; the final fit sees all."""
+    """Most snapshots that a trial and the walk forward see; the final fit sees all."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
     min_wins_logistic: Annotated[int, Field(ge=2)] = 20
     """Fewer won leads in the fit part: the base rate."""
