@@ -152,6 +152,7 @@ def compared(bench: Bench) -> list[Comparison]:
                     found[title].figures[given.name] = figures
                     cpu = {name: said.cpu for name, said in {OURS: mine, **runs}.items()}
                     found[title].cpu[given.name] = cpu
+                    found[title].walked[given.name] = mine.facts["walked"]
     return [one for one in found.values() if one.figures]
 
 
@@ -184,15 +185,14 @@ def _said(
 
 
 def judge(comparisons: Sequence[Comparison]) -> Findings:
-    """The bars; those of the level speak of the test part."""
+    """The bars; those of the level speak of the walk forward."""
     findings = Findings()
     found = {one.title: one for one in comparisons}
     for title in (UNTRACKED, TRACKED, USED):
         if title in found:
             _judge_loss(found[title], findings)
-    if UNTRACKED in found and TRACKED in found:
-        _judge_level(found[UNTRACKED], found[TRACKED], findings)
     if UNTRACKED in found:
+        _judge_level(found[UNTRACKED], findings)
         _judge_cpu(found[UNTRACKED], findings)
     return findings
 
@@ -208,22 +208,19 @@ def _judge_loss(one: Comparison, findings: Findings) -> None:
         findings.add(one.title, what, interval(less), not less.lower > 0)
 
 
-def _judge_level(untracked: Comparison, tracked: Comparison, findings: Findings) -> None:
-    before, after = (
-        {name: figures[OURS].expected_to_observed for name, figures in one.figures.items()}
-        for one in (untracked, tracked)
-    )
+def _judge_level(one: Comparison, findings: Findings) -> None:
+    """Ours in the walk forward, which ends where the test part begins."""
+    walked = {name: ratios for name, ratios in one.walked.items() if ratios}
     low, high = LEVEL_BAND
-    inside = sum(low <= ratio <= high for ratio in after.values())
-    needed = math.ceil(LEVEL_SHARE * len(after))
+    inside = sum(low <= ratios["tracked"] <= high for ratios in walked.values())
+    needed = math.ceil(LEVEL_SHARE * len(walked))
     what = f"sets with expected to observed in {low}-{high}, tracked, at least {needed}"
-    findings.add(LEVEL, what, f"{inside} of {len(after)}", inside >= needed)
-    for name, ratio in after.items():
-        harm = abs(math.log(ratio)) - abs(math.log(before[name]))
+    findings.add(LEVEL, what, f"{inside} of {len(walked)}", inside >= needed)
+    for name, ratios in walked.items():
+        before, after = ratios["untracked"], ratios["tracked"]
+        harm = abs(math.log(after)) - abs(math.log(before))
         what = f"{name}: |log of it|, tracked less untracked, at most {LEVEL_HARM}"
-        findings.add(
-            LEVEL, what, f"{harm:+.3f} ({before[name]:.2f} to {ratio:.2f})", harm <= LEVEL_HARM
-        )
+        findings.add(LEVEL, what, f"{harm:+.3f} ({before:.2f} to {after:.2f})", harm <= LEVEL_HARM)
 
 
 def _judge_cpu(one: Comparison, findings: Findings) -> None:

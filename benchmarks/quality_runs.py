@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from lead_propensity.evaluation.backtest import decide_refit
-from lead_propensity.evaluation.walking import walk
+from lead_propensity.evaluation.walking import Walk, walk
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.refitting import refitted, start_of_test
 from lead_propensity.progress import silent
@@ -116,7 +116,8 @@ def _trained(given: Export, out: Path) -> Measured:
     data, config = given.data(), given.config
     model = PropensityModel.fit(data, config)
     level = model.level.to_json()
-    refit = decide_refit(walk(data, model, config, silent), config.model.refit)
+    walked = walk(data, model, config, silent)
+    refit = decide_refit(walked, config.model.refit)
     if refit.refitted:
         model = refitted(model, data, config, until=start_of_test(data))
     found = judging.test_predictions(data, model, config.bands.routes)
@@ -128,8 +129,18 @@ def _trained(given: Export, out: Path) -> Measured:
         "refitted": refit.refitted,
         "why": refit.why,
         "notes": list(model.notes),
+        "walked": _expected_to_observed(walked),
     }
     return Measured(cpu_seconds(), time.perf_counter() - began, facts=facts)
+
+
+def _expected_to_observed(walked: Walk) -> dict[str, float]:
+    """Over all periods of the walk forward, tracked and not; empty where nothing was walked."""
+    rows = walked.rows
+    if len(rows) == 0:
+        return {}
+    columns = {"tracked": "probability", "untracked": "probability_untracked"}
+    return {name: float(rows[of].sum() / rows["won"].sum()) for name, of in columns.items()}
 
 
 def _read(place: Path) -> Said:

@@ -25,6 +25,8 @@ class Comparison:
     """Set, then contender."""
     cpu: dict[str, dict[str, float]] = field(default_factory=dict)
     """Seconds to learn and to predict; set, then contender."""
+    walked: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Set, then `tracked` and `untracked`: expected to observed of ours, walking forward before the test part."""
 
     @property
     def contenders(self) -> list[str]:
@@ -60,11 +62,21 @@ def markdown(comparisons: list[Comparison], sizes: Mapping[str, str]) -> str:
     lines = ["# Quality of the probabilities", ""]
     for one in comparisons:
         lines += [f"## {one.title}", "", "Log loss on the test rows.", "", *_table(one.rows()), ""]
+    walked = comparisons[0].walked
+    lines += ["## Expected to observed, walking forward before the test part", ""]
+    lines += [*_table([["", *walked], *_walked_rows(walked)]), ""]
     for one in comparisons:
         for name, figures in one.figures.items():
             lines += [f"## {name}: {one.title[0].lower()}{one.title[1:]}", "", sizes[name], ""]
             lines += [*_table(_details(figures, one.cpu[name])), ""]
     return "\n".join(lines)
+
+
+def _walked_rows(walked: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    return [
+        [name, *(f"{one[name]:.2f}" if one else "" for one in walked.values())]
+        for name in ("tracked", "untracked")
+    ]
 
 
 def interval(found: Interval) -> str:

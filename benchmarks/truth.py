@@ -27,7 +27,7 @@ BARS = {20_000: 3.0, 200_000: 1.0}
 """Most excess in percent, mean of the seeds, by leads; without drift."""
 JUDGED_BY_BARS = "open"
 POPULATIONS = {
-    "test": "the test part, by the model that did not see it",
+    "test": "the test part, by the model of what was known when it began",
     "open": "the leads open at the export, by the model fitted again on all known labels",
 }
 SPLIT = ("split.calibrate_days=28", "split.test_days=28")

@@ -17,7 +17,7 @@ from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.model.level import tracked
 from lead_propensity.model.propensity import PropensityModel
-from lead_propensity.model.refitting import refitted
+from lead_propensity.model.refitting import refitted, start_of_test
 from lead_propensity.serving import judging, scoring
 from measuring import Measured, measured
 from truth_losses import Losses, Truth, by_age, calibration, level_loss
@@ -57,8 +57,8 @@ class Material:
 def judge(run: Run, folder: Path) -> Measured:
     """Simulate, train, and hold the probabilities against the truth; all figures as facts.
 
-    `test`: the test part, by the model that did not see it. `open`: the leads open at the export, by the
-    same model fitted again on all known labels.
+    `test`: the test part, by the model of all labels known when it began. `open`: the leads open at the
+    export, by the same model fitted again on all known labels. So does `train`, where refitting harms not.
     """
     with measured() as taken:
         world = _written(run, folder)
@@ -66,6 +66,7 @@ def judge(run: Run, folder: Path) -> Measured:
         material = _material(config)
         model = PropensityModel.fit(material.data, config)
         model = replace(model, rules=material.card.model_dump(mode="json", by_alias=True))
+        model = refitted(model, material.data, config, until=start_of_test(material.data))
         taken.facts = {
             "learner": model.choices["learner"],
             "test": _on_test(world, model, material, config),
@@ -98,7 +99,7 @@ def _on_test(
     """As `train` judges: read once, at the level that was known."""
     predictions = judging.test_predictions(material.data, model, config.bands.routes)
     rows = predictions[predictions["population"] == "training"]
-    return _figures(world, rows, _learned(material.data.part("fit", "calibrate")), config)
+    return _figures(world, rows, _learned(material.data.part("fit", "purged", "calibrate")), config)
 
 
 def _on_open(

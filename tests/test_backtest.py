@@ -27,6 +27,8 @@ from lead_propensity.evaluation.walking import Walk, walk
 from lead_propensity.features import dataset
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.calibration import Identity, Isotonic, Shift, Sigmoid
+from lead_propensity.model.choosing import choose_again
+from lead_propensity.model.fitting import mixed_in_words
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.refitting import (
     MOST_ROUNDS,
@@ -74,9 +76,7 @@ def still() -> Dataset:
 
 @pytest.fixture(scope="module")
 def model(still: Dataset) -> PropensityModel:
-    fitted = PropensityModel.fit(still, config(**LINE))
-    assert fitted.level.is_on, "else the level could not be told too much"
-    return fitted
+    return PropensityModel.fit(still, config(**LINE))
 
 
 @pytest.fixture(scope="module")
@@ -307,11 +307,39 @@ def test_a_refitted_model_knows_all_labels_and_keeps_its_bands(
     assert PropensityModel.from_files(again.to_files()).model_id == again.model_id
 
 
+def test_what_the_folds_choose_is_chosen_again_from_all_that_was_known(still: Dataset) -> None:
+    """The trees' settings stay; strengths, rounds and mix are those of the folds of the known rows."""
+    settings = config(trials=2)
+    model = PropensityModel.fit(still, settings)
+    moment = start_of_test(still)
+    found = refitted(model, still, settings, until=moment)
+    keys = still.keys
+    known = still.rows(((keys["label_known_at"] <= moment) & (keys["order"] < moment)).to_numpy())
+    before, now = model.choices, found.choices
+    assert (before["fitted_on"], now["fitted_on"]) == (len(still.part("fit")), len(known))
+    assert [one["parameters"] for one in now["trees"]] == [
+        one["parameters"] for one in before["trees"]
+    ]
+    assert now["tuning_rows"] == len(known)
+    assert now["line_losses"] != before["line_losses"]
+    assert now["blend_losses"] != before["blend_losses"]
+    assert choose_again(known, now, settings).items() <= now.items()
+    assert mixed_in_words(now) in found.notes
+    deployed = refitted(found, still, settings)
+    assert deployed.choices["line_losses"] == now["line_losses"]
+    assert deployed.choices["fitted_on"] == int(np.sum(~np.isnan(still.won)))
+
+
+def test_a_base_rate_has_nothing_to_choose_again(still: Dataset) -> None:
+    constant = {"learner": "base_rate", "fitted_on": 3}
+    assert choose_again(still, constant, config()) == constant
+
+
 def test_the_walk_judges_what_refitting_would_have_deployed_then(
     still: Dataset, model: PropensityModel
 ) -> None:
     """Its period's start taken for the end of the data; the level not tracked."""
-    off = replace(model.level, log_weights=None)
+    off = replace(model.level, label_delay=10**18)  # no cohort ever closes
     walked = walk(still, replace(model, calibrator=Identity(), level=off), config(**LINE))
     period, rows = walked.periods[1], walked.rows[walked.rows["period"] == 1]
     order = still.keys["order"]

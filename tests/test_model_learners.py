@@ -18,8 +18,8 @@ from lead_propensity.model.learners import (
     binned,
     tree_parameters,
 )
+from lead_propensity.model.lines import tune_line
 from lead_propensity.model.smooth import SmoothEncoding
-from lead_propensity.model.tuning import tune_line
 from model_world import FEATURES, dataset
 
 DATA = dataset(leads=120, seed=4).part("fit")

@@ -85,7 +85,6 @@ def test_only_later_rows_with_a_label_of_the_training_population_speak():
 
 def believed(tracker: LevelTracker) -> np.ndarray:
     """The mean standard deviations: of the level at first, of a step, of a swing."""
-    assert tracker.log_weights is not None
     shares = np.exp(tracker.log_weights)
     found: np.ndarray = np.sqrt(shares @ WAYS / shares.sum())
     return found
@@ -122,12 +121,6 @@ def test_one_that_knows_a_calm_past_still_follows_a_jump():
 def test_without_any_earlier_row_it_is_shy():
     tracker = decide([], CALENDAR, 0, DELAY)
     assert tracker.log_weights == pytest.approx(tuple(shy() - shy().max()))
-
-
-def test_off_it_moves_nothing():
-    rows, off = scored(12, 1.0), replace(ON, log_weights=None)
-    assert not off.is_on
-    assert np.all(off.shift(rows.order, off.cohorts(rows))[0] == 0.0)
 
 
 def test_the_error_shrinks_as_cohorts_close_and_grows_while_none_does():

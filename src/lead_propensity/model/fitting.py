@@ -1,8 +1,8 @@
 """From the fit part to the members: tuned on time folds, then fitted on all of it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,15 @@ import pandas as pd
 from lead_propensity.config import Config
 from lead_propensity.features.catalogue import Feature
 from lead_propensity.features.matrix import Dataset
+from lead_propensity.model.choosing import (
+    OutOfTime,
+    Tuned,
+    as_choices,
+    choose,
+    out_of_time,
+    varying,
+)
 from lead_propensity.model.encoding import Encoding
-from lead_propensity.model.folds import Fold, sample_of_leads, time_folds
 from lead_propensity.model.learners import (
     BaseRate,
     Blend,
@@ -24,16 +31,12 @@ from lead_propensity.model.learners import (
     tree_parameters,
 )
 from lead_propensity.model.machine import threads_of
-from lead_propensity.model.mixing import Mix, mix
 from lead_propensity.model.smooth import SmoothEncoding
-from lead_propensity.model.tuning import TreeSearch, TunedLine, TunedTrees, tune_line
 from lead_propensity.progress import Progress
 
 Main = BaseRate | Blend
 Side = BaseRate | BoostedTrees
 
-USUAL = {"line": 0.5, "smooth": 0.0, "trees": 0.5}
-"""The blend that the folds must speak against: the smooth line has to earn its place."""
 SIDE_TREES: dict[str, Any] = {
     "num_leaves": 7,
     "min_data_in_leaf": 20,
@@ -43,17 +46,6 @@ SIDE_TREES: dict[str, Any] = {
 }
 SIDES = ("fit", "interest")
 MONOTONE = {"up": 1, "down": -1, "free": 0}
-
-
-@dataclass(frozen=True)
-class OutOfTime:
-    """Rows of the fit part as judged by folds that could not know them; empty without folds."""
-
-    keys: pd.DataFrame
-    score: np.ndarray
-    logistic_score: np.ndarray
-    fold: np.ndarray
-    """(n,) which fold judged the row; -1 where that fold knew labels too early to tell the level."""
 
 
 @dataclass(frozen=True)
@@ -67,35 +59,6 @@ class Members:
     trials: pd.DataFrame
     choices: dict[str, Any]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What the folds chose, on a sample of the leads."""
-
-    sample: Dataset
-    folds: tuple[Fold, ...]
-    line: TunedLine
-    smooth: TunedLine
-    trees: TunedTrees | None
-    """None: too few wins for trees."""
-    mix: Mix
-
-    @property
-    def score(self) -> np.ndarray:
-        """Out-of-fold log-odds of the blend."""
-        mixed = np.zeros(len(self.sample))
-        for name, score in self.scores.items():
-            mixed += self.mix.weights[name] * score
-        base = _base_of_folds(self.sample.won, self.folds)
-        return np.asarray(base + self.mix.slope * (mixed - base))
-
-    @property
-    def scores(self) -> dict[str, np.ndarray]:
-        found = {"line": self.line.score, "smooth": self.smooth.score}
-        if self.trees is not None:
-            found["trees"] = np.mean([one.score for one in self.trees.top], axis=0)
-        return found
 
 
 @dataclass(frozen=True)
@@ -118,8 +81,9 @@ def fit_members(
     if wins < config.model.min_wins_logistic or not encoding.columns:
         return _only_base_rate(train, wins, encoding)
     with_trees = wins >= config.model.min_wins_trees
-    tuned = _tuned(train, encoding, with_trees, config, progress, storage)
-    choices = _choices(tuned)
+    tuned = choose(train, encoding, with_trees, config, progress, storage)
+    trials = tuned.trees.trials if tuned.trees else pd.DataFrame()
+    choices = {**as_choices(tuned), "trials": len(trials), "fitted_on": len(train)}
     progress("fitting", 0, 2)
     main = refit(train, choices, config)
     progress("fitting", 1, 2)
@@ -130,10 +94,10 @@ def fit_members(
         main=main,
         fit=sides["fit"],
         interest=sides["interest"],
-        out_of_time=_out_of_time(tuned),
-        trials=tuned.trees.trials if tuned.trees else pd.DataFrame(),
+        out_of_time=out_of_time(tuned),
+        trials=trials,
         choices=choices,
-        notes=_notes(tuned, wins, encoding, constant_sides),
+        notes=_notes(tuned, choices, wins, encoding, constant_sides),
     )
 
 
@@ -147,7 +111,7 @@ def refit(train: Dataset, choices: Mapping[str, Any], config: Config) -> Main:
     weights = [shares["line"]]
     if shares["smooth"]:
         smooth = SmoothEncoding.fit(
-            train.X, train.keys["lead_id"], train.won, _varying(train, encoding)
+            train.X, train.keys["lead_id"], train.won, varying(train, encoding)
         )
         members.append(_line(train, smooth, choices["smooth_strength"]))
         weights.append(shares["smooth"])
@@ -175,11 +139,6 @@ def _job(encoding: Encoding, chosen: Mapping[str, Any]) -> "TreeJob":
     return TreeJob(encoding, {**chosen["parameters"], "num_iterations": chosen["rounds"]})
 
 
-def _varying(train: Dataset, encoding: Encoding) -> list[Feature]:
-    names = set(encoding.names)
-    return [feature for feature in train.catalogue.features if feature.name in names]
-
-
 def _only_base_rate(train: Dataset, wins: int, encoding: Encoding) -> Members:
     why = f"{wins} won leads in the fit part" if encoding.columns else "No feature varies"
     constant = BaseRate.fit(train.won)
@@ -189,53 +148,9 @@ def _only_base_rate(train: Dataset, wins: int, encoding: Encoding) -> Members:
         interest=constant,
         out_of_time=OutOfTime(train.keys.iloc[:0], *[np.empty(0)] * 3),
         trials=pd.DataFrame(),
-        choices={"learner": "base_rate"},
+        choices={"learner": "base_rate", "fitted_on": len(train)},
         notes=(f"{why}: every lead gets the base rate.",),
     )
-
-
-def _tuned(
-    train: Dataset,
-    encoding: Encoding,
-    with_trees: bool,
-    config: Config,
-    progress: Progress,
-    storage: Path | None,
-) -> Tuned:
-    chosen = sample_of_leads(train.keys["lead_id"], config.model.trial_rows)
-    sample = train if chosen.all() else train.rows(chosen)
-    folds = time_folds(sample.keys)
-    line = tune_line(encoding.for_linear(sample.X), sample.won, folds)
-    smooth = tune_line(_smooth_matrix(sample, encoding, folds), sample.won, folds)
-    trees = None
-    if with_trees:
-        search = TreeSearch(encoding.for_trees(sample.X), sample.won, encoding.categories, folds)
-        trees = search.run(config.model, threads_of(config.engine), progress, storage)
-    tuned = Tuned(sample, folds, line, smooth, trees, Mix({}, 1.0, {}))
-    usual = USUAL if with_trees else {"line": 1.0, "smooth": 0.0}
-    groups, base = sample.keys["group_id"].to_numpy(), _base_of_folds(sample.won, folds)
-    return replace(tuned, mix=mix(tuned.scores, usual, sample.won, groups, base))
-
-
-def _smooth_matrix(sample: Dataset, encoding: Encoding, folds: Sequence[Fold]) -> np.ndarray:
-    """The smooth line's columns; its index looks at labels, so it learns before the first fold judges."""
-    first = sample.rows(_mask(len(sample), folds[0].train)) if folds else sample
-    names, leads = _varying(sample, encoding), first.keys["lead_id"]
-    return SmoothEncoding.fit(first.X, leads, first.won, names).for_linear(sample.X)
-
-
-def _base_of_folds(won: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
-    """(n,) the log-odds of the base rate that the fold of each row knew; NaN where none judges it."""
-    base = np.full(len(won), np.nan)
-    for fold in folds:
-        base[fold.valid] = BaseRate.fit(won[fold.train]).log_odds
-    return base
-
-
-def _mask(n: int, rows: np.ndarray) -> np.ndarray:
-    mask = np.zeros(n, dtype=bool)
-    mask[rows] = True
-    return mask
 
 
 def _side_jobs(train: Dataset, encoding: Encoding) -> dict[str, TreeJob]:
@@ -278,36 +193,6 @@ def _moves(features: Collection[Feature]) -> dict[str, int]:
     }
 
 
-def _out_of_time(tuned: Tuned) -> OutOfTime:
-    score, line = tuned.score, tuned.line.score
-    judged = ~np.isnan(score)
-    fold = np.full(len(score), -1)
-    for number, one in enumerate(tuned.folds):
-        fold[one.valid] = number if one.known else -1
-    keys = tuned.sample.keys[judged].reset_index(drop=True)
-    return OutOfTime(keys, score[judged], line[judged], fold[judged])
-
-
-def _choices(tuned: Tuned) -> dict[str, Any]:
-    """Plain JSON. `refit` reads `learner`, `line_strength`, `smooth_strength`, `trees`, `blend`, `slope`."""
-    found = {
-        "learner": "blend" if tuned.trees else "logistic",
-        "folds": len(tuned.folds),
-        "tuning_rows": len(tuned.sample),
-        "line_strength": tuned.line.strength,
-        "line_losses": tuned.line.losses,
-        "smooth_strength": tuned.smooth.strength,
-        "smooth_losses": tuned.smooth.losses,
-        "blend": tuned.mix.weights,
-        "blend_losses": tuned.mix.losses,
-        "slope": tuned.mix.slope,
-    }
-    if tuned.trees is None:
-        return found
-    trees = [{"parameters": one.parameters, "rounds": one.rounds} for one in tuned.trees.top]
-    return {**found, "trees": trees, "trials": len(tuned.trees.trials)}
-
-
 MEMBERS = {
     "line": "logistic regression",
     "smooth": "a smooth line over fewer features",
@@ -315,18 +200,27 @@ MEMBERS = {
 }
 
 
-def _notes(
-    tuned: Tuned, wins: int, encoding: Encoding, constant_sides: list[str]
-) -> tuple[str, ...]:
-    shares = {name: share for name, share in tuned.mix.weights.items() if share}
+def mixed_in_words(choices: Mapping[str, Any]) -> str:
+    """The shares of the members, and the slope where it is not 1; `choices` hold a `blend`."""
+    shares = {name: share for name, share in choices["blend"].items() if share}
     listed = ", ".join(f"{MEMBERS[name]} {share:.0%}" for name, share in shares.items())
-    notes = [f"The model blends, in log-odds: {listed}."]
+    words = f"The model blends, in log-odds: {listed}."
+    if choices["slope"] < 1.0:
+        left = f"{choices['slope']:.0%} of its distance is left."
+        words += f" Little signal: every score is drawn to the base rate, {left}"
+    return words
+
+
+def _notes(
+    tuned: Tuned,
+    choices: Mapping[str, Any],
+    wins: int,
+    encoding: Encoding,
+    constant_sides: list[str],
+) -> tuple[str, ...]:
+    notes = [mixed_in_words(choices)]
     if not tuned.trees:
         notes.append(f"{wins} won leads in the fit part: too few for boosted trees.")
-    if tuned.mix.slope < 1.0:
-        notes.append(
-            f"Little signal: every score is drawn to the base rate, {tuned.mix.slope:.0%} of its distance is left."
-        )
     if not tuned.folds:
         notes.append("The fit part is too short for a fold judged by time: nothing was tuned.")
     elif not tuned.folds[0].known:

@@ -93,9 +93,9 @@ class Cohorts:
 
 @dataclass(frozen=True)
 class LevelTracker:
-    """How levels moved before, decided before the test part; off where `log_weights` is None."""
+    """How levels moved before, decided before the test part."""
 
-    log_weights: tuple[float, ...] | None
+    log_weights: tuple[float, ...]
     """Of each of WAYS."""
     calendar: Calendar
     repeats: float
@@ -105,10 +105,6 @@ class LevelTracker:
     label_delay: int
     """From a row's `order` until its label is known."""
     note: str
-
-    @property
-    def is_on(self) -> bool:
-        return self.log_weights is not None
 
     def cohorts(self, rows: Scored) -> Cohorts:
         """Groups rows by calendar week or block."""
@@ -123,13 +119,11 @@ class LevelTracker:
     def shift(self, as_of_order: np.ndarray, closed: Cohorts) -> tuple[np.ndarray, np.ndarray]:
         """For each moment the shift of the log-odds, and when its last cohort closed (int64).
 
-        Only cohorts with `known_at <= as_of_order` speak. Off, or with fewer than three of them,
-        the shift is 0 and the time -1.
+        Only cohorts with `known_at <= as_of_order` speak. With fewer than three of them the shift is 0
+        and the time -1.
         """
         shift = np.zeros(len(as_of_order))
         until = np.full(len(as_of_order), -1, dtype=np.int64)
-        if self.log_weights is None:
-            return shift, until
         filters = _Filters(np.array(self.log_weights), self.after)
         levels = [filters.hear(closed, place, self.calendar.block) for place in range(len(closed))]
         counts = np.searchsorted(closed.known_at, as_of_order, side="right")
@@ -140,8 +134,6 @@ class LevelTracker:
 
     def error(self, as_of_order: int, closed: Cohorts) -> float:
         """Standard error of the shift at one moment, in log-odds; that of not knowing where nobody speaks."""
-        if self.log_weights is None:
-            return float("nan")
         filters = _Filters(np.array(self.log_weights), self.after)
         for place in range(int(np.sum(closed.known_at <= as_of_order))):
             filters.hear(closed, place, self.calendar.block)
@@ -153,11 +145,10 @@ class LevelTracker:
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Self:
-        weights = tree["log_weights"]
-        if weights is not None and len(weights) != len(WAYS):
+        weights = tuple(tree["log_weights"])
+        if len(weights) != len(WAYS):
             raise ValueError(f"the level tracker weighs {len(weights)} ways, not {len(WAYS)}")
         calendar = Calendar(**tree["calendar"])
-        weights = None if weights is None else tuple(weights)
         return cls(**{**tree, "calendar": calendar, "log_weights": weights})
 
 

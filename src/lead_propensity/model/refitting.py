@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 from lead_propensity.config import Config
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.calibration import Calibrator, Isotonic, Shift, Sigmoid
-from lead_propensity.model.fitting import SIDES, Main, refit, refit_sides
+from lead_propensity.model.choosing import choose_again
+from lead_propensity.model.fitting import SIDES, Main, mixed_in_words, refit, refit_sides
 from lead_propensity.model.grades import Grades
 from lead_propensity.model.level import tracked
 from lead_propensity.model.propensity import PropensityModel
@@ -52,7 +53,8 @@ def anchored(calibrator: Calibrator, score: np.ndarray, won: np.ndarray) -> Cali
 def refitted(
     model: PropensityModel, data: Dataset, config: Config, until: int | None = None
 ) -> PropensityModel:
-    """`model` on all labelled snapshots of the training population; with `until` on what was known then.
+    """`model` on all labelled snapshots of the training population; with `until` on what was known then,
+    of which the folds choose again (`choose_again`).
 
     Its bands stay: their limits come from rows that its scores had not seen, and there are no others left.
     Grades are quartiles of the calibrate part, as before. The level is right on the snapshots that `model`
@@ -65,7 +67,7 @@ def refitted(
         labelled &= (rows.keys["order"] < until).to_numpy()
     known = rows.rows(labelled)
     with threadpool_limits(limits=1, user_api="blas"):
-        main = main_again(known, model.choices, config, fitted_on=_labelled(data.part("fit")))
+        main, choices = _main_on(known, model.choices, config, anew=until is not None)
         latest = known.rows((known.keys["order"] > model.level.after).to_numpy())
         sides, calibrate = refit_sides(known, config), known.part("calibrate")
         again = replace(model, main=main, fit_side=sides["fit"], interest_side=sides["interest"])
@@ -77,6 +79,8 @@ def refitted(
             logistic_calibrator=anchored(model.logistic_calibrator, logistic, latest.won),
             level=replace(model.level, after=int(known.keys["order"].max())),
             labels_until=int(known.keys["label_known_at"].max()),
+            choices=choices,
+            notes=_told_anew(model.notes, model.choices, choices),
         )
 
 
@@ -85,8 +89,26 @@ def start_of_test(data: Dataset) -> int:
     return int(data.part("test").keys["order"].min())
 
 
-def _labelled(data: Dataset) -> int:
-    return int(np.sum(~np.isnan(data.won)))
+def _main_on(
+    known: Dataset, choices: dict[str, Any], config: Config, anew: bool
+) -> tuple[Main, dict[str, Any]]:
+    """The main learner on more rows, and its choices: those of before, or made `anew`."""
+    if anew:
+        choices = choose_again(known, choices, config)
+        main = main_again(known, choices, config)
+    else:
+        main = main_again(known, choices, config, fitted_on=choices["fitted_on"])
+    return main, {**choices, "fitted_on": len(known)}
+
+
+def _told_anew(
+    notes: tuple[str, ...], before: dict[str, Any], now: dict[str, Any]
+) -> tuple[str, ...]:
+    """The notes, with the mix that is used now."""
+    if "blend" not in now:
+        return notes
+    words = {mixed_in_words(before): mixed_in_words(now)}
+    return tuple(words.get(note, note) for note in notes)
 
 
 def _moved(calibrator: Calibrator, by: float) -> Calibrator:

@@ -25,14 +25,10 @@ from lead_propensity.config import ModelConfig
 from lead_propensity.errors import ConfigError
 from lead_propensity.model import rounds
 from lead_propensity.model.folds import Fold
-from lead_propensity.model.intervals import row_loss
 from lead_propensity.model.learners import tree_parameters
-from lead_propensity.model.lines import fit_line, line
 from lead_propensity.model.rounds import FoldBoosters, FoldRows, settle
 from lead_propensity.progress import Progress
 
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
-DEFAULT_STRENGTH = 0.01
 DEFAULT_ROUNDS = 100
 DEFAULT_TREES: dict[str, Any] = {
     "num_leaves": 15,
@@ -50,16 +46,6 @@ EARLY_FOLDS = 2
 """The first folds are the smallest: a trial that these speak against is not judged by the others."""
 MIN_FINISHED = 5
 """Nothing is pruned before so many trials were judged by all folds."""
-
-
-@dataclass(frozen=True)
-class TunedLine:
-    """The logistic member's strength, its mean fold loss and out-of-fold log-odds."""
-
-    strength: float
-    losses: dict[str, float]
-    score: np.ndarray
-    """One value a row, NaN where no fold judged it."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +69,6 @@ class TunedTrees:
     """One row a trial: `trial, loss, rounds, folds` (how many judged it), `pruned`, the settings."""
     top: tuple[TunedTrial, ...]
     """At most TOP, the best first; without folds the defaults."""
-
-
-def tune_line(matrix: np.ndarray, won: np.ndarray, folds: Sequence[Fold]) -> TunedLine:
-    """Try each strength on the folds; without folds the default."""
-    if not folds:
-        return TunedLine(DEFAULT_STRENGTH, {}, np.full(len(won), np.nan))
-    scores = {strength: _line_scores(matrix, won, folds, strength) for strength in STRENGTHS}
-    losses = {
-        strength: float(np.mean([np.mean(row_loss(s[f.valid], won[f.valid])) for f in folds]))
-        for strength, s in scores.items()
-    }
-    best = min(losses, key=lambda strength: losses[strength])
-    return TunedLine(best, {str(key): loss for key, loss in losses.items()}, scores[best])
 
 
 @dataclass
@@ -122,17 +95,38 @@ class TreeSearch:
             usual = TunedTrial(self._all_of(DEFAULT_TREES), DEFAULT_ROUNDS, float("nan"), score)
             return TunedTrees(pd.DataFrame(), (usual,))
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._base = {**tree_parameters(config.seed, threads=1), **self.fixed}
         self._space = _space(len(self.won))
-        self._rows = FoldRows.cut(self.matrix, self.won, self.categories, self.folds)
         self._scores: dict[int, np.ndarray] = {}
         with (
-            ThreadPoolExecutor(min(threads, len(self.folds)), initializer=settle) as self._pool,
+            self._ready(config.seed, threads),
             _kept(storage, self._digest(config.seed)) as kept,
         ):
             study = self._study(config, kept, progress)
             top = tuple(self._tuned(trial) for trial in _best_of(study))
         return TunedTrees(self._table(study), top)
+
+    def judge(
+        self, settings: Sequence[Mapping[str, Any]], config: ModelConfig, threads: int
+    ) -> TunedTrees:
+        """These settings alone, in their order, each with the rounds that suit the folds; no trial is made."""
+        with self._ready(config.seed, threads):
+            top = tuple(self._judged(one) for one in settings)
+        return TunedTrees(pd.DataFrame(), top)
+
+    @contextmanager
+    def _ready(self, seed: int, threads: int) -> Iterator[None]:
+        self._base = {**tree_parameters(seed, threads=1), **self.fixed}
+        self._rows = FoldRows.cut(self.matrix, self.won, self.categories, self.folds)
+        pool = ThreadPoolExecutor(min(threads, len(self.folds)), initializer=settle)
+        with pool as self._pool:
+            yield
+
+    def _judged(self, setting: Mapping[str, Any]) -> TunedTrial:
+        boosters = self._boosters(setting)
+        best = boosters.best_round(range(len(self.folds)))
+        return TunedTrial(
+            self._all_of(setting), _of_all(best.rounds), best.loss, boosters.score(best.rounds)
+        )
 
     def _study(
         self, config: ModelConfig, kept: optuna.Study | None, progress: Progress
@@ -174,8 +168,7 @@ class TreeSearch:
         found, best = self._scores.get(trial.number), trial.user_attrs["rounds"]
         score = self._boosters(trial.params).score(best) if found is None else found
         assert trial.value is not None
-        rounds_of_all = int(np.ceil(REFIT_ROUNDS * best))
-        return TunedTrial(self._all_of(trial.params), rounds_of_all, trial.value, score)
+        return TunedTrial(self._all_of(trial.params), _of_all(best), trial.value, score)
 
     def _all_of(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
         return {**suggested, "bagging_freq": 1, **self.fixed}
@@ -238,16 +231,6 @@ def setting_importance(trials: pd.DataFrame) -> dict[str, float]:
     return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
 
-def _line_scores(
-    matrix: np.ndarray, won: np.ndarray, folds: Sequence[Fold], strength: float
-) -> np.ndarray:
-    score = np.full(len(won), np.nan)
-    for fold in folds:
-        bias, coefficients = fit_line(matrix[fold.train], won[fold.train], strength)
-        score[fold.valid] = line(matrix[fold.valid], bias, coefficients)
-    return score
-
-
 def _space(rows: int) -> dict[str, BaseDistribution]:
     most = max(100, min(400, rows // 30))
     return {
@@ -262,6 +245,11 @@ def _space(rows: int) -> dict[str, BaseDistribution]:
 def _seed(seed: int, number: int) -> int:
     """Of one trial's sampler."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _of_all(rounds_of_folds: int) -> int:
+    """Rounds for a fit on all rows."""
+    return int(np.ceil(REFIT_ROUNDS * rounds_of_folds))
 
 
 def _best_of(study: optuna.Study) -> list[FrozenTrial]:

@@ -147,14 +147,12 @@ def _level(
 ) -> tuple[float, int]:
     """The level shift at `moment` and until when deals were known for it, as on one machine."""
     past = Tell(sent, moment)
-    told = past.schema.empty_table()
-    if model.level.is_on:
-        count = cluster.map(CountCohorts(sent, moment), scratch / "cohorts", "checking")
-        counted = added(cluster.setting, count)
-        counted.found.raise_problems()
-        every = one_in(counted.facts.get("cohorts", 0), COHORT_ROWS)
-        cluster.map(past, scratch / "level", "level", tells_level("lead_key", every))
-        told = cluster.rows(past, scratch / "level")
+    count = cluster.map(CountCohorts(sent, moment), scratch / "cohorts", "checking")
+    counted = added(cluster.setting, count)
+    counted.found.raise_problems()
+    every = one_in(counted.facts.get("cohorts", 0), COHORT_ROWS)
+    cluster.map(past, scratch / "level", "level", tells_level("lead_key", every))
+    told = cluster.rows(past, scratch / "level")
     rows = told.sort_by([("order", "ascending"), ("lead_id", "ascending")]).to_pandas()
     shift, until = scoring.level_of(model, np.array([moment]), rows)
     return float(shift[0]), int(until[0])

@@ -60,7 +60,7 @@ def level(
 def told(model: PropensityModel, past: Dataset) -> pd.DataFrame:
     """Of `past` the snapshots that may speak: their `order`, `lead_id`, `group_id`, `won` and `probability`."""
     past = past.rows(model.level.may_speak(past.keys))
-    if len(past) == 0 or not model.level.is_on:
+    if len(past) == 0:
         return past.keys[["order", "lead_id", "group_id", "won"]].iloc[:0].assign(probability=0.0)
     prediction = model.predict(past.X, past.catalogue.fingerprint)
     keys = past.keys[["order", "lead_id", "group_id", "won"]]
@@ -72,7 +72,7 @@ def level_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """See `level`; `rows` are as `told` gives them, in the order of (`order`, `lead_id`)."""
     never = np.full(len(moments), -1, dtype=np.int64)
-    if len(rows) == 0 or not model.level.is_on:
+    if len(rows) == 0:
         return np.zeros(len(moments)), never
     scored_rows = Scored.of(rows, rows["probability"].to_numpy(np.float64))
     shift, until = model.level.shift(moments, model.level.cohorts(scored_rows))
