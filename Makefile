@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.1
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check lint types rooms bpic2012 bench bench-features bench-truth bench-quality lock clean
+.PHONY: help install demo test test-slow check lint types rooms bpic2012 bench bench-features bench-truth bench-reasons bench-quality bench-postgres lock clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -71,8 +71,14 @@ bench-features: $(INSTALLED)  ## Features against a GROUP BY and peers; SIZE=sma
 bench-truth: $(INSTALLED)  ## Probabilities against the true ones of a simulated CRM; SIZES="2000 20000 200000"
 	$(BIN)/python benchmarks/truth.py --sizes $(or $(SIZES),2000 20000) --plot build/truth/curve.svg
 
+bench-reasons: $(INSTALLED)  ## What the reasons cost, beside scoring and beside LightGBM's own
+	$(BIN)/python benchmarks/reasons.py
+
 bench-quality: $(INSTALLED)  ## Probabilities against peers, out of time; needs LEAD_PROPENSITY_DATA_ROOT
 	$(BIN)/python benchmarks/quality.py --folder build/quality/kept $(if $(QUICK),--quick)
+
+bench-postgres: $(INSTALLED)  ## Scores through PostgreSQL and back, beside a bare COPY; ROWS=1000000
+	$(BIN)/python benchmarks/postgres.py --rows $(or $(ROWS),1000000)
 
 # uv reads its own settings for mirrors; the lock stays free of addresses and of paths.
 lock:  ## Resolve requirements.lock anew with uv (UPGRADE=1 takes the newest versions)

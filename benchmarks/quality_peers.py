@@ -14,6 +14,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pandas as pd
 
 from measuring import cpu_seconds
 
+ODOO = Path(__file__).parents[1] / "src" / "lead_propensity" / "model" / "odoo.py"
 MOST_LEVELS = 254
 """HistGradientBoosting takes no more levels of a category than it has bins."""
 
@@ -76,32 +78,24 @@ def constant_recent(rows: Rows, task: Task) -> tuple[np.ndarray, dict[str, Any]]
 
 def odoo(rows: Rows, task: Task) -> tuple[np.ndarray, dict[str, Any]]:
     """Odoo's predictive lead scoring, numbers taken as texts."""
-    return _odoo(rows.X.astype(object), rows.won, rows.asked.astype(object)), {}
+    return _odoo().fit(_texts(rows.X), rows.won).probability(_texts(rows.asked)), {}
 
 
 def odoo_generous(rows: Rows, task: Task) -> tuple[np.ndarray, dict[str, Any]]:
     """The same with numbers in tenths of the rows to learn from."""
-    learned, asked = rows.X.astype(object), rows.asked.astype(object)
-    for name in rows.numbers:
-        known = rows.X[name].dropna()
-        edges = np.unique(np.quantile(known, np.linspace(0.1, 0.9, 9))) if len(known) else []
-        for frame, given in ((learned, rows.X[name]), (asked, rows.asked[name])):
-            binned = pd.Series(np.searchsorted(edges, given, side="left"), given.index, object)
-            frame[name] = binned.where(given.notna(), None)
-    return _odoo(learned, rows.won, asked), {}
+    learned = _odoo().fit(_texts(rows.X), rows.won, binned=True)
+    return learned.probability(_texts(rows.asked)), {}
 
 
-def _odoo(learned: pd.DataFrame, won: np.ndarray, asked: pd.DataFrame) -> np.ndarray:
-    """Naive Bayes with 0.1 added to each count; a value that is missing or was never seen says nothing."""
-    wins, losses = won.sum() + 0.1, (1 - won).sum() + 0.1
-    odds = np.full(len(asked), np.log(wins / losses))
-    for name in learned.columns:
-        counts = pd.DataFrame({"won": won, "lost": 1 - won}).groupby(learned[name].to_numpy()).sum()
-        weight = counts + 0.1
-        share = np.log(weight["won"] / weight["won"].sum())
-        share -= np.log(weight["lost"] / weight["lost"].sum())
-        odds += asked[name].map(share.to_dict()).astype(float).fillna(0.0).to_numpy()
-    return np.clip(np.round(1 / (1 + np.exp(-odds)), 4), 0.0001, 0.9999)
+def _odoo() -> Any:
+    """The class `Odoo` of our package, which is not installed in this environment: read from its file."""
+    spec = spec_from_file_location("odoo", ODOO)
+    assert spec is not None, "it is a Python file"
+    assert spec.loader is not None, "it is a Python file"
+    module = module_from_spec(spec)
+    sys.modules["odoo"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module.Odoo
 
 
 def logistic(rows: Rows, task: Task) -> tuple[np.ndarray, dict[str, Any]]:

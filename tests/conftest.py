@@ -1,9 +1,12 @@
 """What every test gets: its own MLflow, one thread, and the public data where it lies."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from factory_postgres import Database, Server, running
 
 # Before NumPy and LightGBM are imported: the test workers share the cores.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -42,3 +45,21 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A real PostgreSQL; skips where there is none."""
+    with running() as found:
+        yield found
+
+
+@pytest.fixture
+def postgres(postgres_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """A schema of its own, which the tool finds in its environment."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    with postgres_server.database() as found:
+        monkeypatch.setenv("LEAD_PROPENSITY_POSTGRES", found.address)
+        monkeypatch.delenv("LEAD_PROPENSITY_POSTGRES_SINK", raising=False)
+        yield found

@@ -96,6 +96,10 @@ def test_mlflow_is_imported_in_tracking_alone():
     assert {Path(name).parts[0] for name in importers("mlflow")} == {"tracking"}
 
 
+def test_the_driver_of_postgresql_is_imported_in_one_file():
+    assert importers("adbc_driver_postgresql") == ["data/postgres.py"]
+
+
 def test_pyspark_is_imported_in_one_file():
     assert importers("pyspark") == ["serving/spark.py"]
 

@@ -90,7 +90,7 @@ def test_words_for_won_that_yaml_reads_otherwise_are_refused(tmp_path: Path, wri
             "give either `exported`, or `leads` and `deals`",
         ),
         ("data.deals=null", "give `leads` and `deals`"),
-        ("data.leads.sql=SELECT 1", "exactly one of `path` and `sql`"),
+        ("data.leads.sql=SELECT 1", "exactly one of `path`, `sql` and `postgres`"),
         ("data.deals.lost=won", "'won' stands in `won` and in `lost`"),
         ("features.explicit=industry", "give `all`, or a list of names"),
         ("features.kinds={a: text}", r"features\.kinds\.a: .*'number'"),

@@ -16,6 +16,7 @@ from factory_predictions import context, predictions
 from lead_propensity.errors import DataError
 from lead_propensity.evaluation import compare as paired
 from lead_propensity.evaluation import metrics
+from lead_propensity.evaluation.again import computed_again
 from lead_propensity.evaluation.compare import Contender, Field, compare
 from lead_propensity.evaluation.context import base_rate
 from lead_propensity.evaluation.promises import promise, promise_words
@@ -366,11 +367,7 @@ def test_the_scorecard_can_be_computed_again_from_what_a_run_leaves():
     told["bands"]["promises"][0]["lower"] = 1 / 3
     card = json.loads(json.dumps(scorecard(table, told, 7, **FAST)))
     left = pd.read_parquet(_parquet(table))
-    importance = [row for side in card["importance"].values() for row in side["features"]]
-    again = scorecard(
-        left, {**card, "importance": importance}, card["seed"], card["comparison"]["resamples"]
-    )
-    assert again == card
+    assert computed_again(card, left) == card
 
 
 def _parquet(table):
@@ -475,11 +472,30 @@ def test_rules_that_call_nobody_are_compared_at_the_models_volume():
     assert "the rules call nobody hot" in card["verdict"]["sentence"]
 
 
+def test_where_nobody_is_called_no_share_of_the_deals_is_found():
+    table = predictions(300).assign(rules_band="cold", band="cold")
+    comparison = scorecard(table, context(), 7, **FAST)["comparison"]
+    assert comparison["volume"]["n"] == 0
+    for figures in (*comparison["models"].values(), *comparison["differences"].values()):
+        assert all(
+            figures[name]["value"] is None for name in ("capture", "conversion") if name in figures
+        )
+
+
+@pytest.mark.parametrize("won", [0.0, 1.0])
+def test_outcomes_all_alike_show_no_knowledge(won):
+    table = predictions(300).assign(won=won)
+    said = scorecard(table, context(), 7, **FAST)["verdict"]["knowledge"]
+    assert said.startswith("Not enough evidence")
+
+
 def test_without_rules_there_is_nothing_to_beat():
     card = scorecard(predictions(200), context(rules=None), 7, **FAST)
     assert card["verdict"]["winner"] == "no_rules"
     assert "nothing to beat" in card["verdict"]["sentence"]
-    assert set(card["comparison"]["models"]) == {"model", "logistic", "constant"}
+    odoo = {"odoo", "odoo_generous", "odoo_calibrated"}
+    assert set(card["comparison"]["models"]) == {"model", "logistic", *odoo, "constant"}
+    assert card["verdict"]["hybrid"] is None
 
 
 def test_a_test_part_without_outcomes_is_refused():

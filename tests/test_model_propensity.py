@@ -251,7 +251,7 @@ def test_few_wins_fall_back_and_say_so(wins, learner, told, tmp_path):
     found = loaded.predict(TEST.X, CATALOGUE.fingerprint)
     assert np.isfinite(found.probability_untracked).all()
     assert len(np.unique(found.probability_untracked)) == 1 or learner == "logistic"
-    assert len(loaded.reasons(TEST.X, np.array([0, 1]))) == 2
+    assert len(loaded.reasons(TEST.X, np.array([0, 1])).to_json()) == 2
 
 
 @pytest.mark.parametrize("only", [0.0, 1.0])
@@ -316,7 +316,7 @@ def test_without_explicit_features_it_still_trains():
 
 def test_reasons_name_the_lead_s_own_values(model):
     rows = np.flatnonzero(TEST.X["visits_30d"].to_numpy() > 5)[:20]
-    for row, text in zip(rows, model.reasons(TEST.X, rows), strict=True):
+    for row, text in zip(rows, model.reasons(TEST.X, rows).to_json(), strict=True):
         reasons = json.loads(text)
         signs = [reason["sign"] for reason in reasons]
         assert signs.count("+") <= 3
@@ -324,13 +324,13 @@ def test_reasons_name_the_lead_s_own_values(model):
         assert all((reason["strength"] > 0) == (reason["sign"] == "+") for reason in reasons)
         assert len({reason["text"] for reason in reasons}) == len(reasons)
         visits = TEST.X["visits_30d"].iloc[row]
-        assert any(f"visits: {visits:.0f} (+)" == reason["text"] for reason in reasons)
+        assert any(f"Visits: {visits:.0f} (+)" == reason["text"] for reason in reasons)
 
 
 def test_no_row_in_is_no_row_out(model):
     found = model.predict(TEST.X.head(0), CATALOGUE.fingerprint)
     assert all(len(values) == 0 for values in vars(found).values())
-    assert model.reasons(TEST.X, np.empty(0, dtype=np.int64)) == []
+    assert model.reasons(TEST.X, np.empty(0, dtype=np.int64)).to_json() == []
 
 
 def test_importance_adds_up_and_names_kinds(model):

@@ -135,7 +135,7 @@ def test_other_units_of_the_sums_give_the_same_index():
 
 
 def test_a_missing_sum_is_nought_to_the_index():
-    index = Index(("decayed_a", "decayed_b"), (2.0, 3.0), (9.0, 9.0))
+    index = Index(("decayed_a", "decayed_b"), (2.0, 3.0), (9.0, 9.0), (1.0, 1.0))
     gone = pd.DataFrame({"decayed_a": [1.0, np.nan, np.nan], "decayed_b": [np.nan, 2.0, None]})
     assert index.value(gone).tolist() == [2.0, 6.0, 0.0]
 
@@ -372,14 +372,19 @@ FIRST, SECOND = "decayed_30d__type_00", "decayed_30d__type_01"
 
 
 def test_a_whole_index_is_read():
-    index = {"names": [FIRST, SECOND], "weights": [1.0, 0.0], "tops": [3.0, 4.0]}
+    index = {
+        "names": [FIRST, SECOND],
+        "weights": [1.0, 0.0],
+        "tops": [3.0, 4.0],
+        "means": [1.0, 2.0],
+    }
     assert SmoothEncoding.from_json({**tree(), "index": index}).index is not None
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        {"names": [], "weights": [], "tops": []},
+        {"names": [], "weights": [], "tops": [], "means": []},
         {"names": [FIRST]},
         {"names": [FIRST, SECOND, "decayed_30d__type_02"]},
         {"names": ["no curve of this name", SECOND]},
@@ -389,12 +394,19 @@ def test_a_whole_index_is_read():
         {"weights": ["1", "2"]},
         {"weights": None},
         {"tops": [1.0]},
+        {"means": [1.0]},
         {"tops": ["1", "2"]},
     ],
     ids=str,
 )
 def test_a_damaged_index_is_refused(damage):
-    index = {"names": [FIRST, SECOND], "weights": [1.0, 0.0], "tops": [3.0, 4.0], **damage}
+    index = {
+        "names": [FIRST, SECOND],
+        "weights": [1.0, 0.0],
+        "tops": [3.0, 4.0],
+        "means": [1.0, 2.0],
+        **damage,
+    }
     with pytest.raises(ValueError, match=r"Index|index|one curve for each"):
         SmoothEncoding.from_json({**tree(), "index": index})
 

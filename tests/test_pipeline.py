@@ -64,7 +64,9 @@ def read(path: Path) -> pd.DataFrame:
 def test_a_run_folder_holds_what_design_names(run: TrainedRun) -> None:
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
+        "evaluated",
         "model",
+        "model_card.md",
         "private",
         "report.html",
         "scorecard.json",
@@ -171,8 +173,8 @@ def test_every_score_says_when_for_how_long_and_by_which_model(
     frame = scored.to_pandas()
     assert scored.column_names == [
         "lead_id", "as_of", "order", "probability", "band", "fit", "fit_grade", "interest",
-        "interest_grade", "route", "reasons", "raw_score", "rules_points", "rules_band",
-        "level_shift", "level_until", "horizon_days", "model_id", "scored_at",
+        "interest_grade", "route", "follow_up_on", "missing_criteria", "reasons", "raw_score",
+        "rules_points", "rules_band", "level_shift", "level_until", "horizon_days", "model_id", "scored_at",
     ]  # fmt: skip
     assert (frame["as_of"] == pd.Timestamp("2025-12-31", tz="UTC")).all()
     assert (frame["horizon_days"] == 60).all()
@@ -183,11 +185,47 @@ def test_every_score_says_when_for_how_long_and_by_which_model(
     assert {"text", "sign", "strength"} == set(reasons.iloc[0][0])
 
 
+def test_the_reasons_are_told_in_the_words_that_the_config_names(
+    run: TrainedRun, config: Config, crm: Path, tmp_path: Path
+) -> None:
+    german = load(
+        crm / "config.yaml", [*FEW, "score.reasons=package:lead_propensity.model/wording/de.yaml"]
+    )
+    ours, theirs = (
+        pipeline.score(one, str(run.folder), tmp_path / "s.parquet").table
+        for one in (config, german)
+    )
+    assert ours.drop(["scored_at", "reasons"]).equals(theirs.drop(["scored_at", "reasons"]))
+    pairs = zip(ours["reasons"].to_pylist(), theirs["reasons"].to_pylist(), strict=True)
+    told = [(json.loads(one), json.loads(two)) for one, two in pairs if one != "[]"]
+    assert [[r["strength"] for r in one] for one, _ in told] == [
+        [r["strength"] for r in two] for _, two in told
+    ]
+    texts = {r["text"] for _, two in told for r in two}
+    assert any("Kriterien erfüllt" in text for text in texts)
+    assert not any("criteria" in text or "last" in text for text in texts)
+
+
+def test_the_report_says_why_leads_are_hot(run: TrainedRun) -> None:
+    why = run.scorecard["reasons"]
+    assert why["hot"] > 0
+    assert 0 < len(why["for"]) <= 8
+    for row in [*why["for"], *why["against"]]:
+        assert 0 < row["share"] <= 1
+        assert row["share"] == pytest.approx(row["n"] / why["hot"])
+        assert not re.search(r"_|L\d{3}", row["example"] or "")
+    shares = [row["share"] for row in why["for"]]
+    assert shares == sorted(shares, reverse=True)
+    page = (run.folder / "report.html").read_text()
+    assert "Why leads are hot" in page
+    assert why["for"][0]["topic"] in page
+
+
 def test_a_moment_without_open_leads_gives_a_table_without_rows(
     run: TrainedRun, config: Config, tmp_path: Path
 ) -> None:
     scored = pipeline.score(config, str(run.folder), tmp_path / "s.csv", datetime(2001, 1, 1))
-    assert len(scored.table) == 0
+    assert scored.rows == 0
     assert (tmp_path / "s.csv").read_text().startswith('"lead_id","as_of"')
 
 

@@ -110,15 +110,18 @@ def test_the_matrix_is_that_of_one_machine(cluster: Any, crm: Path, tmp_path: Pa
 def test_scores_are_those_of_one_machine(
     cluster: Any, crm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also the level, which a sample of all leads tells, the notes, and every count of the quarantine."""
+    """Also the level, which a sample of all leads tells, the notes, every count of the quarantine, and the words
+    of the reasons, whose file no worker reads."""
     monkeypatch.setattr(snapshots, "COHORT_ROWS", 800)
     monkeypatch.setattr(distributed, "COHORT_ROWS", 800)
     pipeline.train(config_of(crm, None, "model.refit=never"), tmp_path / "run")
     model, night = tmp_path / "run", datetime(2025, 10, 1)
-    here = pipeline.score(config_of(crm), model, tmp_path / "here.parquet", night)
-    there = pipeline.score(on_spark(crm), model, tmp_path / "there.parquet", night)
+    german = "score.reasons=package:lead_propensity.model/wording/de.yaml"
+    here = pipeline.score(config_of(crm, None, german), model, tmp_path / "here.parquet", night)
+    there = pipeline.score(on_spark(crm, german), model, tmp_path / "there.parquet", night)
     left, right = (rows_of(one.out, "lead_id").drop(columns="scored_at") for one in (here, there))
     assert (left["level_shift"] != 0).all()
+    assert right["reasons"].str.contains("Kriterien erfüllt").any()
     same(left, right)
     assert there.bands == here.bands
     assert there.notes == here.notes

@@ -101,6 +101,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     (folder / "private" / "quarantine.csv").write_text(SECRET)
     (folder / "test_predictions.parquet").write_text(SECRET)
     (folder / "report.html").write_text("<p>report</p>")
+    (folder / "model_card.md").write_text("# Model card")
     (folder / "scorecard.json").write_text(json.dumps(card))
     logged = log_run(folder, CONFIG, card, model, {"gain.svg": "<svg/>"}, data_digest="d" * 64)
     return Finished(folder, model, logged)
@@ -120,7 +121,7 @@ def test_the_run_holds_the_report_and_nothing_about_single_leads(finished: Finis
     client = MlflowClient()
     run_id = finished.logged.run_id
     paths = {one.path for one in client.list_artifacts(run_id)}
-    assert paths == {"pictures", "report.html", "scorecard.json", "trials.csv"}
+    assert paths == {"pictures", "model_card.md", "report.html", "scorecard.json", "trials.csv"}
     assert [one.path for one in client.list_artifacts(run_id, "pictures")] == ["pictures/gain.svg"]
     everything = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://")).parents[1]
     files = [file for file in everything.rglob("*") if file.is_file()]

@@ -9,6 +9,8 @@ from lead_propensity.errors import ConfigError, DataError, LeadPropensityError, 
 from lead_propensity.features.custom import CustomFeature, History
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.pipeline import check, features, load_model, score, train, write_features
+from lead_propensity.reporting.stored import report_again
+from lead_propensity.reporting.two_runs import compare_runs
 
 __version__ = version("lead-propensity")
 
@@ -22,9 +24,11 @@ __all__ = [
     "ModelError",
     "PropensityModel",
     "check",
+    "compare_runs",
     "features",
     "load_config",
     "load_model",
+    "report_again",
     "score",
     "simulate",
     "train",

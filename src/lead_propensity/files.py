@@ -7,10 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from lead_propensity.errors import ConfigError
+
+_FORMULA = r"^[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
+"""How a cell begins that a spreadsheet would compute; the last four are the wide forms of the first."""
 
 
 @contextmanager
@@ -65,13 +69,29 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Parquet or CSV, by the ending of `path`. Raises ConfigError for another ending."""
+    """Parquet or CSV (`defused`), by the ending of `path`. Raises ConfigError for another ending."""
     require_table_name(path)
     if path.suffix == ".parquet":
         write_parquet(table, path)
     else:
         with replacing(path) as scratch:
-            pa.csv.write_csv(table, scratch)
+            pa.csv.write_csv(defused(table), scratch)
+
+
+def defused(table: pa.Table) -> pa.Table:
+    """The table as a CSV may show it: texts that a spreadsheet would take for a formula get a leading `'`.
+
+    Numbers, times and empty cells stay as they are.
+    """
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            column = table.column(place)
+            dangerous = pc.fill_null(pc.match_substring_regex(column, _FORMULA), False)
+            quoted = pc.binary_join_element_wise(
+                pa.scalar("'", field.type), column, pa.scalar("", field.type)
+            )
+            table = table.set_column(place, field, pc.if_else(dangerous, quoted, column))
+    return table
 
 
 def require_table_name(path: Path) -> None:

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from lead_propensity.cli.screen import console, print_check, print_run, print_scored, progress
+from lead_propensity.cli.audit import print_leaks, refuse_leaks
+from lead_propensity.cli.screen import (
+    console,
+    print_check,
+    print_compared,
+    print_reported,
+    print_run,
+    print_scored,
+    progress,
+)
 from lead_propensity.config import Config, load
 from lead_propensity.errors import ConfigError, LeadPropensityError
 from lead_propensity.files import require_table_name
@@ -32,6 +41,7 @@ Overrides = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")]
+RunFolder = Annotated[Path, typer.Argument(help="What `train` left, such as models/NAME/TIME.")]
 AsOf = Annotated[
     datetime | None,
     typer.Option(
@@ -58,7 +68,7 @@ def options(
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 2 bad config, data or model, 130 interrupted, 1 a bug of ours."""
+    """Entry point. Exit codes: 0 done, 3 refused, 2 bad config, data or model, 130 interrupted, 1 our bug."""
     try:
         app()
     except LeadPropensityError as error:
@@ -74,22 +84,39 @@ def main() -> None:
         sys.exit(130)
 
 
-@app.command(epilog="Example: `lead-propensity check configs/bpic2012.yaml`")
+@app.command(epilog="Example: `lead-propensity check configs/bpic2012.yaml --leaks`")
 def check(
     config: ConfigPath,
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the rows set aside, one Parquet a table.")
     ] = None,
+    leaks: Annotated[
+        bool, typer.Option("--leaks", help="Also look for columns that know the outcome.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --leaks: exit code 2 if the model sees one.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """List every violation of the data contract at once; exit code 2 if one stops a run."""
+    """List every violation of the data contract at once; exit code 2 if one stops a run.
+
+    With `--leaks` a ranked table of the columns that seem to know the outcome follows, with the reason and what to do.
+    """
     from lead_propensity import pipeline
 
-    found = pipeline.check(load(config, overrides or ()), out)
+    settings = load(config, overrides or ())
+    found = pipeline.check(settings, out)
     if not quiet:
         print_check(found)
     found.raise_problems(learning=True)
+    if leaks or strict:
+        with progress(quiet) as report:
+            audited = pipeline.leaks(settings, report)
+        if not quiet:
+            print_leaks(audited)
+        if strict:
+            refuse_leaks(audited)
 
 
 @app.command(
@@ -136,7 +163,12 @@ def score(
     model: Annotated[
         str, typer.Option(help="A run folder, its model/, or models:/NAME@challenger.")
     ],
-    out: Annotated[Path, typer.Option(help="Output, .parquet or .csv.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="A file (.parquet, .csv), a folder that ends in / (a part each moment), or postgres:TABLE."
+        ),
+    ],
     as_of: AsOf = None,
     input_file: Annotated[
         Path | None,
@@ -145,18 +177,59 @@ def score(
             help="As exported: score all rows of this file, in the place of the declared (or raw) one.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Score, say what would be written, and write nothing.")
+    ] = False,
     overrides: Overrides = None,
     quiet: Quiet = False,
 ) -> None:
     """Score all open leads as of a moment: probability, band, route and reasons."""
     from lead_propensity import pipeline
+    from lead_propensity.serving.sinks import require_name
 
-    require_table_name(out)
+    require_name(out)
     settings = _with_input(load(config, overrides or ()), input_file)
     with progress(quiet) as report:
-        scored = pipeline.score(settings, model, out, as_of, input_file is not None, report)
-    if not quiet:
+        every_row = input_file is not None
+        scored = pipeline.score(settings, model, out, as_of, every_row, report, dry_run)
+    if not quiet or dry_run:
         print_scored(scored)
+
+
+@app.command(epilog="Example: `lead-propensity report models/bpic2012/RUN`")
+def report(
+    run: RunFolder,
+    out: Annotated[
+        Path | None, typer.Option(help="The page (default: RUN's own report.html).")
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Write it also where figures are not the stored ones.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compute a run's figures again from its stored predictions, and write its report anew."""
+    from lead_propensity.reporting.stored import report_again
+
+    done = report_again(run, out, accept=accept)
+    if not quiet:
+        print_reported(done)
+
+
+@app.command(
+    epilog="Example: `lead-propensity compare models/bpic2012/RUN models/bpic2012/OTHER --out compare.html`"
+)
+def compare(
+    run_a: RunFolder,
+    run_b: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="An HTML page of it.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Two runs side by side: paired where they judged the same leads, and what was done otherwise."""
+    from lead_propensity.reporting.two_runs import compare_runs
+
+    found = compare_runs(run_a, run_b, out)
+    if not quiet:
+        print_compared(found)
 
 
 @app.command(epilog="Example: `lead-propensity simulate --leads 2000 --seed 1 --out world`")
@@ -250,14 +323,14 @@ def _with_input(settings: Config, input_file: Path | None) -> Config:
             "--input is for rows as exported; an event history is scored with --as-of. Leave it out."
         )
     given, names = str(input_file.resolve()), list(settings.data.raw)
-    if source.path is None and len(names) != 1:
+    if source.sql is not None and len(names) != 1:
         keys = " or ".join(f"--set data.raw.{name}={input_file}" for name in names)
         raise ConfigError(
             f"--input: data.exported.sql reads {len(names)} raw files, so it is not clear which one "
             f"{input_file} replaces. In the place of --input give {keys or 'it a name in data.raw'}."
         )
-    new = {"path": given} if source.path is not None else {}
-    raw = settings.data.raw if source.path is not None else {names[0]: given}
+    new = {"path": given, "postgres": None} if source.sql is None else {}
+    raw = settings.data.raw if source.sql is None else {names[0]: given}
     source = source.model_copy(update={**new, "outcome": None})
     data = settings.data.model_copy(update={"exported": source, "raw": raw})
     return settings.model_copy(update={"data": data})

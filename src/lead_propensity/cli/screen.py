@@ -88,7 +88,12 @@ def print_check(found: Check) -> None:
 def print_scored(scored: Any) -> None:
     """How many leads each band holds, what was set aside on the way there, and what to know of it."""
     screen, n = console(), scored.rows
-    if n == 0:
+    if scored.outlook:
+        counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
+        screen.print(f"Dry run, nothing is written. {n:,} leads: {counts}", highlight=False)
+        for line in scored.outlook:
+            screen.print(line, markup=False, highlight=False)
+    elif n == 0:
         screen.print(f"No open lead to score: {scored.out} has no rows.", highlight=False)
     else:
         counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
@@ -116,6 +121,8 @@ def print_run(run: Any) -> None:
     screen.print(card["verdict"]["calibration"], markup=False, highlight=False)
     if card["verdict"]["capacity"]:
         screen.print(card["verdict"]["capacity"], markup=False, highlight=False)
+    for warning in card["verdict"]["bands"]:
+        screen.print(warning, markup=False, highlight=False)
     screen.print(_models_table(card["comparison"]))
     screen.print(_bands_table(card["bands"]))
     for note in [card["deployed"]["sentence"], *card["notes"]]:
@@ -128,16 +135,52 @@ def print_run(run: Any) -> None:
     )
 
 
+def print_reported(done: Any) -> None:
+    """Whether the figures are still those of the run, and where the page is."""
+    screen = console()
+    if done.differences:
+        text = f"{len(done.differences):,} values are not the stored ones; the page shows the computed ones:"
+        screen.print(text, style="yellow", highlight=False)
+        for one in done.differences[:10]:
+            screen.print(f"  {one}", markup=False, highlight=False)
+    else:
+        text = f"{done.figures:,} figures computed again: all are the stored ones."
+        screen.print(text, highlight=False)
+    screen.print(f"report: {done.out}", markup=False, highlight=False)
+
+
+def print_compared(found: Any) -> None:
+    """Who A and B are, the sentences, the figures, and the settings that differ."""
+    both, screen = found.comparison, console()
+    for side in ("a", "b"):
+        run = both["runs"][side]
+        screen.print(
+            f"{side.upper()}: {run['folder']} ({run['name']})", markup=False, highlight=False
+        )
+    screen.print()
+    for sentence in both["sentences"]:
+        screen.print(sentence, markup=False, highlight=False)
+    table = Table("test part", "A", "B", "A minus B", "95% interval", "")
+    for row in found.rows:
+        table.add_row(*row)
+    screen.print(table)
+    for row in both["settings"]:
+        a, b = ("–" if row[side] is None else row[side] for side in ("a", "b"))
+        screen.print(f"  {row['key']}: {a} | {b}", markup=False, highlight=False)
+    if found.out:
+        screen.print(f"page: {found.out}", markup=False, highlight=False)
+
+
 def _models_table(comparison: dict[str, Any]) -> Table:
-    table = Table(
-        "test part", "AUC", "log loss", "deals found*", "converted*", title_justify="left"
-    )
+    volume = comparison["volume"]
+    star = "*" if volume["source"] else ""
+    headings = ("AUC", "log loss", f"deals found{star}", f"converted{star}")
+    table = Table("test part", *headings, title_justify="left")
     for name, figures in comparison["models"].items():
         cells = [
             _figure(figures.get(metric)) for metric in ("auc", "log_loss", "capture", "conversion")
         ]
         table.add_row(comparison["labels"][name], *cells)
-    volume = comparison["volume"]
     if volume["source"]:
         table.caption = f"* at the {volume['n']:,} snapshots that the {volume['source']} call hot"
     return table

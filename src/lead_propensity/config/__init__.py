@@ -1,29 +1,26 @@
 """The config: one YAML file, typed to its leaves, frozen, unknown keys refused."""
 
+from lead_propensity.config.bands import ROUTES, BandsConfig, Route, RoutesConfig
+from lead_propensity.config.base import CRITERIA, Criterion, Days, Strict
 from lead_propensity.config.file import load
+from lead_propensity.config.gate import GateConfig
+from lead_propensity.config.report import ReportConfig
+from lead_propensity.config.sources import DealsSource, ExportedSource, TableSource
 from lead_propensity.config.tree import (
-    CRITERIA,
     AttributeKind,
-    BandsConfig,
     Config,
-    Criterion,
     DataConfig,
-    Days,
-    DealsSource,
     EngineConfig,
-    ExportedSource,
     Family,
     FeaturesConfig,
     ModelConfig,
-    RoutesConfig,
     SnapshotsConfig,
     SparkConfig,
-    Strict,
-    TableSource,
 )
 
 __all__ = [
     "CRITERIA",
+    "ROUTES",
     "AttributeKind",
     "BandsConfig",
     "Config",
@@ -35,7 +32,10 @@ __all__ = [
     "ExportedSource",
     "Family",
     "FeaturesConfig",
+    "GateConfig",
     "ModelConfig",
+    "ReportConfig",
+    "Route",
     "RoutesConfig",
     "SnapshotsConfig",
     "SparkConfig",

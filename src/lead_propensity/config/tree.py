@@ -1,29 +1,23 @@
 """The config tree: typed to its leaves, frozen, with the one home of every default."""
+# ruff: noqa: RUF012 (pydantic copies mutable defaults; ruff knows this of its own classes only)
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from lead_propensity.config.bands import BandsConfig
+from lead_propensity.config.base import Criterion, Days, Share, Strict
+from lead_propensity.config.credentials import refuse_connections
+from lead_propensity.config.gate import GateConfig
 from lead_propensity.config.paths import resolve
-from lead_propensity.config.words import Names, Words
+from lead_propensity.config.report import ReportConfig
+from lead_propensity.config.score import ScoreConfig
+from lead_propensity.config.sources import DealsSource, ExportedSource, TableSource
+from lead_propensity.config.words import Names
 
-Criterion = Literal["need", "fit", "budget", "influence", "timeline"]
-CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
-"""The five criteria of a hot lead."""
-
-Days = Annotated[int, Field(ge=1, le=3650)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Family = Literal[
     "counts", "values", "recency", "decay", "active_days", "breadth", "trend",
     "sessions", "clock", "rhythm", "topics", "dwell",
@@ -39,63 +33,6 @@ def known_zone(zone: str | None) -> str | None:
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{zone!r} is no time zone; use a name like Europe/Berlin") from error
     return zone
-
-
-class Strict(BaseModel):
-    """A frozen node of the config that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TableSource(Strict):
-    """Where one table comes from: a file or folder, or a query over `data.raw`."""
-
-    path: str | None = None
-    sql: str | None = None
-    columns: dict[str, str] = {}
-    """Our column name: their column name."""
-    exclude: tuple[str, ...] = ()
-    """Their columns that are not read: they become no attribute."""
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.path is None) == (self.sql is None):
-            raise ValueError("give exactly one of `path` and `sql`")
-        return self
-
-
-class DealsSource(TableSource):
-    """Deals, with the words that their `outcome` column uses."""
-
-    won: Words = ("won",)
-    lost: Words = ("lost",)
-
-    @model_validator(mode="after")
-    def _disjoint(self) -> Self:
-        both = sorted(set(self.won) & set(self.lost))
-        if both:
-            raise ValueError(f"{both[0]!r} stands in `won` and in `lost`; decide for one")
-        return self
-
-
-class ExportedSource(TableSource):
-    """One row per lead with its outcome, and no history."""
-
-    outcome: str | None  # None only in rows that `score --input` brings: they wait for a score
-    """Their column that tells how a lead ended."""
-    won: Words
-    """Values of `outcome` that mean won; another non-empty value means lost, empty means open."""
-    order_by: str | None = None
-    """A date or number column that grows with time; left out, the rows stand in time order."""
-    label_delay_rows: Annotated[int, Field(ge=0)] | None = None
-    """How many rows later an outcome is known (default: 5% of the rows)."""
-
-    @field_validator("outcome")
-    @classmethod
-    def _named(cls, column: str | None) -> str:
-        if not column:
-            raise ValueError("give the column that tells how a lead ended")
-        return column
 
 
 class DataConfig(Strict):
@@ -213,6 +150,9 @@ class FeaturesConfig(Strict):
     """Which attribute holds which of the five criteria (default: the one of that name)."""
     met: tuple[str, ...] = ("met", "yes", "true", "1")
     """Values of a criterion's attribute that mean it is met; other values mean it is not."""
+    sensitive: tuple[str, ...] = ()
+    """Attributes (as exported: columns) that no feature is made of, such as gender; the report shows how
+    fairly their groups are scored."""
 
     @field_validator("windows_days", "half_lives_days")
     @classmethod
@@ -223,6 +163,18 @@ class FeaturesConfig(Strict):
     @classmethod
     def _known_zone(cls, zone: str | None) -> str | None:
         return known_zone(zone)
+
+    @model_validator(mode="after")
+    def _sensitive_is_no_feature(self) -> Self:
+        listed = (names for names in (self.explicit, self.implicit) if names != "all")
+        used = {*self.criteria.values(), *(name for names in listed for name in names)}
+        both = [name for name in self.sensitive if name in used]
+        if both:
+            raise ValueError(
+                f"{', '.join(map(repr, both))} stands in `sensitive` and in `explicit`, `implicit` or `criteria`; "
+                "no feature may be made of a sensitive attribute: take it out of one of them"
+            )
+        return self
 
 
 class SplitConfig(Strict):
@@ -252,43 +204,6 @@ class ModelConfig(Strict):
     refit: Literal["auto", "always", "never"] = "auto"
     """Whether the model is fitted again, on all labels known when the test part begins, and once more, to
     be deployed, on the test part's labels, too: `auto` unless that harmed in the walk forward."""
-
-
-class RoutesConfig(Strict):
-    """Day limits of the routes."""
-
-    silent_days: Days = 60
-    """No event for so long: an engaged lead is to be re-engaged."""
-    release_days: Days = 180
-    """No event for so long: the lead is released."""
-
-
-class BandsConfig(Strict):
-    """How a probability becomes cold, warm or hot."""
-
-    policy: Literal["thresholds", "capacity", "value"] = "capacity"
-    hot: Share | None = None
-    """thresholds: hot from this probability on."""
-    warm: Share | None = None
-    """Warm from this probability on (default: the base rate of the calibrate part)."""
-    hot_per_week: Annotated[int, Field(ge=1)] | None = None
-    """capacity: leads that become hot in a week."""
-    hot_share: Share = 0.1
-    """capacity without `hot_per_week`, and as exported: the share of leads that are hot."""
-    cost_per_contact: Money | None = None
-    value_per_win: Money | None = None
-    """value: hot where probability x value_per_win covers cost_per_contact."""
-    routes: RoutesConfig = RoutesConfig()
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.policy == "thresholds" and self.hot is None:
-            raise ValueError("policy `thresholds` needs `hot`, a probability")
-        if self.policy == "value" and (self.cost_per_contact is None or self.value_per_win is None):
-            raise ValueError("policy `value` needs `cost_per_contact` and `value_per_win`")
-        if self.hot is not None and self.warm is not None and self.warm > self.hot:
-            raise ValueError(f"`warm` ({self.warm}) must not exceed `hot` ({self.hot})")
-        return self
 
 
 class RegistryConfig(Strict):
@@ -342,16 +257,33 @@ class Config(Strict):
     bands: BandsConfig = BandsConfig()
     rules: str | None = None
     """The points scorecard, a YAML file; left out, there is nothing to beat."""
+    report: ReportConfig = ReportConfig()
+    score: ScoreConfig = ScoreConfig()
     registry: RegistryConfig = RegistryConfig()
+    gate: GateConfig = GateConfig()
     engine: EngineConfig = EngineConfig()
 
     _folder: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_connection(cls, tree: Any) -> Any:
+        refuse_connections(tree)
+        return tree
 
     @model_validator(mode="after")
     def _sample_of_a_history(self) -> Self:
         if self.data.exported is not None and self.snapshots.max_leads is not None:
             raise ValueError(
                 "snapshots.max_leads is for an event history; rows as exported are all used. Leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stages_of_a_history(self) -> Self:
+        if self.data.exported is not None and self.bands.stages:
+            raise ValueError(
+                "bands.stages are events of an event history; rows as exported have none. Leave it out"
             )
         return self
 

@@ -53,6 +53,23 @@ class Lock:
             time.sleep(0.02)
         return lock
 
+    def is_of(self, path: Path) -> bool:
+        """Whether `path` is still the file that is locked: another run may have removed it since."""
+        assert self._descriptor is not None
+        try:
+            there = path.stat()
+        except FileNotFoundError:
+            return False
+        mine = os.fstat(self._descriptor)
+        return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
+
+    def note(self, text: str) -> None:
+        """Write into the locked file, in the place of what it held, for those who find it locked."""
+        assert self._descriptor is not None
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, text.encode())
+
     def release(self) -> None:
         """Give the lock back; again is nothing."""
         if self._descriptor is not None:

@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from lead_propensity.data.workroom import entered
-from lead_propensity.files import replacing, require_table_name, write_table
+from lead_propensity.files import defused, replacing, require_table_name, write_table
 
 AT_ONCE_BYTES = 30_000_000
 """Of the rows that are merged together."""
@@ -53,7 +53,7 @@ class Pieces:
             opened = pa.csv.CSVWriter if is_csv else pa.parquet.ParquetWriter
             with opened(scratch, schema, **({} if is_csv else {"compression": "zstd"})) as writer:
                 for rows in self._merged():
-                    writer.write_table(rows)
+                    writer.write_table(defused(rows) if is_csv else rows)
 
     def _merged(self) -> Iterator[pa.Table]:
         """The rows of all pieces in order, some at a time: each piece gives a slice, found by its ranks."""

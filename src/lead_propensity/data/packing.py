@@ -123,7 +123,10 @@ def files_of_tables(declared: dict[str, TableSource]) -> dict[str, str]:
     """The declared path of each table. Raises ConfigError for queries: they are one machine's work."""
     queries = [name for name, table in declared.items() if table.path is None]
     if queries:
-        listed = " and ".join(f"data.{name}.sql" for name in queries)
+        listed = " and ".join(
+            f"data.{name}.{'sql' if declared[name].sql is not None else 'postgres'}"
+            for name in queries
+        )
         raise ConfigError(
             f"{listed}: a query runs on one machine, engine.kind is spark. "
             "Write its result to Parquet once, and declare that file or folder as `path`."

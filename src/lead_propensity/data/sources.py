@@ -9,7 +9,9 @@ import duckdb
 import pyarrow as pa
 
 from lead_propensity.config import Config, DataConfig, TableSource
+from lead_propensity.data import postgres
 from lead_propensity.data.engine import identifier, literal, lock_down
+from lead_propensity.data.postgres import Queries
 from lead_propensity.errors import ConfigError, DataError
 
 HISTORY = ("leads", "attributes", "events", "deals")
@@ -54,25 +56,33 @@ def load(con: duckdb.DuckDBPyConnection, config: Config) -> list[RawTable]:
     """Read every declared table. The connection may read the declared paths only, from then on.
 
     Texts in `data.null_values` and NaN become NULL. Raises ConfigError for paths and queries that
-    cannot work, DataError for unreadable files.
+    cannot work, DataError for unreadable files and a connection that is lost.
     """
-    with _views(con, config) as raws:
+    with _views(con, config) as (raws, queries):
         for raw in raws:
             view = f"FROM {identifier(_view(raw.name))} AS q({_places(raw)})"
             columns = _selected(raw, config.data.null_values)
-            execute(con, f"CREATE TABLE main.raw_{raw.name} AS SELECT {columns} {view}", raw.source)
+            with queries.given(con, _view(raw.name), raw.name):
+                execute(
+                    con, f"CREATE TABLE main.raw_{raw.name} AS SELECT {columns} {view}", raw.source
+                )
     return raws
 
 
 def described(con: duckdb.DuckDBPyConnection, config: Config) -> list[RawTable]:
     """The tables that `load` would create, without reading their rows. Raises as `load` does."""
-    with _views(con, config) as raws:
+    with _views(con, config) as (raws, _):
         return raws
 
 
 @contextmanager
-def _views(con: duckdb.DuckDBPyConnection, config: Config) -> Iterator[list[RawTable]]:
-    """Locks the connection down; for the block there is a view of each declared table."""
+def _views(
+    con: duckdb.DuckDBPyConnection, config: Config
+) -> Iterator[tuple[list[RawTable], Queries]]:
+    """Locks the connection down; for the block there is a view of each declared table.
+
+    Those of PostgreSQL have columns and no rows yet: they flow when the table is read.
+    """
     data = config.data
     tables = declared(data)
     paths = {name: config.resolve(path) for name, path in data.raw.items()}
@@ -83,12 +93,24 @@ def _views(con: duckdb.DuckDBPyConnection, config: Config) -> Iterator[list[RawT
     readers = {name: reader(files_of(path), data.null_values) for name, path in paths.items()}
     lock_down(con, paths.values())
     _create_views(con, tables, paths, readers)
-    yield [
-        _described(con, name, table, str(paths.get(_view(name), f"data.{name}.sql")))
-        for name, table in tables.items()
-    ]
-    for name in {*readers, *map(_view, tables)}:
+    asked = {name: table.postgres for name, table in tables.items() if table.postgres is not None}
+    with postgres.answered(asked) as queries:
+        for name, schema in queries.schemas.items():
+            con.register(_view(name), schema.empty_table())
+        raws = [
+            _described(con, name, table, str(paths.get(_view(name), _origin(name, table))))
+            for name, table in tables.items()
+        ]
+        yield raws, queries
+    for name in {*readers, *map(_view, tables)} - set(map(_view, asked)):
         con.execute(f"DROP VIEW {identifier(name)}")
+    for name in asked:
+        con.unregister(_view(name))
+
+
+def _origin(name: str, table: TableSource) -> str:
+    """The key of the config that says where the rows come from, where it is no path."""
+    return f"data.{name}.{'postgres' if table.postgres is not None else 'sql'}"
 
 
 def _create_views(

@@ -80,7 +80,7 @@ def _walked(period: Period, rows: pd.DataFrame, exported: bool, seed: int) -> di
     assert period.constant is not None, "it was walked"
     return {
         "part": "walk",
-        **_seen(rows, exported),
+        **seen(rows, exported),
         "fitted_until": day_or_row(period.fitted_until, exported),
         "calibrated": period.calibrated,
         **period_figures(rows, period.constant, seed, RESAMPLES),
@@ -153,7 +153,7 @@ def with_test_part(
     judged = period_figures(test, float(context["base_rate_calibrate"]), seed, resamples)
     row = {
         "part": "test",
-        **_seen(test, exported),
+        **seen(test, exported),
         "fitted_until": (context.get("deployed") or {}).get("figures_until"),
         "calibrated": True,
         **judged,
@@ -192,7 +192,7 @@ def _span(first: int, last: int, exported: bool) -> dict[str, str]:
     return {"from": day_or_row(first, exported), "to": day_or_row(last, exported)}
 
 
-def _seen(rows: pd.DataFrame, exported: bool) -> dict[str, str]:
+def seen(rows: pd.DataFrame, exported: bool) -> dict[str, str]:
     """From the first to the last snapshot."""
     return _span(int(rows["order"].min()), int(rows["order"].max()), exported)
 

@@ -9,6 +9,7 @@ and not `@`: BLAS adds in another order on another number of threads.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +39,10 @@ class Contender:
     """One way to score the snapshots."""
 
     name: str
-    probability: Floats
+    probability: Floats | None = None
+    """None: it says no probability, and has no log loss and no Brier."""
     score: Floats | None = None
-    """What it ranks by, best high; None: it does not rank, and has log loss and Brier only."""
+    """What it ranks by, best high; None: it does not rank, and has only what a probability has."""
     called: npt.NDArray[np.bool_] | None = None
     """Whom it calls by its own rule; None: as many from the top as the volume asks for."""
 
@@ -92,12 +94,11 @@ def ratio(
 ) -> Interval:
     """sum(above) / sum(below) with its cluster bootstrap interval; a bound may be infinite."""
     group = group_codes(group_id)
-    sums = np.column_stack([_by_group(above, group), _by_group(below, group)])
-    draws = _draws(len(sums), seed, resamples, cells=len(sums))
-    columns = [_weighted(sums, counts).T for counts in draws]
+    sums = np.column_stack([by_group(above, group), by_group(below, group)])
+    columns = [weighted(sums, counts).T for counts in draws(len(sums), seed, resamples, len(sums))]
     totals = np.concatenate([sums.sum(axis=0)[None], *columns])
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _interval(totals[:, 0] / totals[:, 1])
+        return interval(totals[:, 0] / totals[:, 1])
 
 
 def _runs(
@@ -108,7 +109,7 @@ def _runs(
     measures = {contender.name: _Measure(contender, field) for contender in contenders}
     chunks: dict[str, list[dict[str, Floats]]] = {name: [] for name in measures}
     everyone = np.ones((groups, 1))
-    for counts in (everyone, *_draws(groups, seed, resamples, cells=len(field.won))):
+    for counts in chain([everyone], draws(groups, seed, resamples, cells=len(field.won))):
         for name, measure in measures.items():
             chunks[name].append(measure(counts))
     return {
@@ -117,7 +118,7 @@ def _runs(
     }
 
 
-def _draws(groups: int, seed: int, resamples: int, cells: int) -> Iterator[Floats]:
+def draws(groups: int, seed: int, resamples: int, cells: int) -> Iterator[Floats]:
     """How often each group was drawn: (groups, columns) matrices, `cells` x columns <= CELLS."""
     random = np.random.default_rng(seed)
     width = max(1, CELLS // max(cells, 1))
@@ -134,12 +135,15 @@ class _Measure:
     """One contender's figures on many weightings at once, from one presort."""
 
     def __init__(self, contender: Contender, field: Field) -> None:
-        won, group, p = field.won, field.group, contender.probability
+        won, group = field.won, field.group
+        self.says = contender.probability is not None
+        p = won if contender.probability is None else contender.probability
         calls = field.volume if contender.called is None else contender.called
         self.own_calls = contender.called is not None
+        self.nobody = not field.volume.any()
         summands = [np.ones(len(won)), won, field.volume, losses(p, won), (p - won) ** 2]
         summands += [calls, calls * won]
-        self.sums = np.column_stack([_by_group(np.asarray(s, float), group) for s in summands])
+        self.sums = np.column_stack([by_group(np.asarray(s, float), group) for s in summands])
         self.ranks = contender.score is not None
         if contender.score is not None:
             order = best_first(contender.score, field.tie)
@@ -148,16 +152,17 @@ class _Measure:
             self.ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
-        n, wins, volume, loss, square, calls, found = _weighted(self.sums, counts)
+        n, wins, volume, loss, square, calls, found = weighted(self.sums, counts)
         with np.errstate(divide="ignore", invalid="ignore"):
-            figures = {"log_loss": loss / n, "brier": square / n}
+            figures = {"log_loss": loss / n, "brier": square / n} if self.says else {}
             if not self.ranks:
                 return figures
             seen, seen_won = self._cumulated(counts)
             figures |= self._ordering(seen[self.ends], seen_won[self.ends])
             if not self.own_calls:
-                calls, found = volume, _found(seen, seen_won, volume)
-            return figures | {"capture": found / wins, "conversion": found / calls}
+                calls, found = volume, found_at(seen, seen_won, volume)
+            share = np.full(len(found), np.nan) if self.nobody else found / wins
+            return figures | {"capture": share, "conversion": found / calls}
 
     def _cumulated(self, counts: Floats) -> tuple[Floats, Floats]:
         """Weight and won weight from the best score down: (snapshots, weightings)."""
@@ -180,7 +185,7 @@ class _Measure:
         return {"auc": area / (wins * lost), "average_precision": averaged / wins}
 
 
-def _found(seen: Floats, seen_won: Floats, volume: Floats) -> Floats:
+def found_at(seen: Floats, seen_won: Floats, volume: Floats) -> Floats:
     """Won weight in the first `volume` of weight; the snapshot at the border counts in part."""
     if not len(seen):
         return np.zeros(len(volume))
@@ -195,11 +200,12 @@ def _found(seen: Floats, seen_won: Floats, volume: Floats) -> Floats:
     return found
 
 
-def _by_group(values: Floats, group: npt.NDArray[np.intp]) -> Floats:
+def by_group(values: Floats, group: npt.NDArray[np.intp]) -> Floats:
+    """(groups,) the sum of the values of each."""
     return np.bincount(group, weights=values).astype(np.float64)
 
 
-def _weighted(sums: Floats, counts: Floats) -> Floats:
+def weighted(sums: Floats, counts: Floats) -> Floats:
     """(figures, weightings) from (groups, figures) and (groups, weightings)."""
     total: Floats = np.einsum("gf,gw->fw", sums, counts)
     return total
@@ -210,10 +216,10 @@ def _difference(a: Mapping[str, Floats], b: Mapping[str, Floats]) -> dict[str, F
 
 
 def _intervals(run: Mapping[str, Floats]) -> dict[str, Interval]:
-    return {metric: _interval(run[metric]) for metric in METRICS if metric in run}
+    return {metric: interval(run[metric]) for metric in METRICS if metric in run}
 
 
-def _interval(run: Floats) -> Interval:
+def interval(run: Floats) -> Interval:
     """`run` holds the value, then the resamples; half of these must exist for a bound."""
     drawn = run[1:][~np.isnan(run[1:])]
     if len(drawn) == 0 or 2 * len(drawn) < len(run) - 1:

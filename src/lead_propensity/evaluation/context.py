@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,16 @@ from lead_propensity.config import Config
 from lead_propensity.data.moments import words
 from lead_propensity.data.tables import Check
 from lead_propensity.evaluation.backtest import Refit, backtest, day_or_row
+from lead_propensity.evaluation.funnel import told
+from lead_propensity.evaluation.replay import planned_share, replay
 from lead_propensity.evaluation.walking import Walk
 from lead_propensity.features.dataset import Plan
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.model.propensity import PropensityModel
+
+NO_SETTINGS = {"name", "data", "rules", "engine", "registry", "gate"}
+"""Of the config: what says where things are, and not what is done with them."""
 
 
 def context(
@@ -23,8 +29,12 @@ def context(
     """Plain JSON for `scorecard`; nothing but the counts of `parts` depends on the test part's outcomes."""
     exported = config.data.exported is not None
     return {
+        "version": version("lead-propensity"),
+        "settings": config.model_dump(mode="json", exclude=NO_SETTINGS),
         "name": config.name,
         "created": created,
+        "owner": config.report.owner,
+        "oldest_age_days": model.bands.oldest_age_days,
         "model_id": model.model_id,
         "horizon_days": model.horizon_days,
         "shape": "as exported" if exported else "event history",
@@ -45,6 +55,7 @@ def context(
             if config.bands.policy == "capacity"
             else None,
             "hot_share": config.bands.hot_share if config.bands.policy == "capacity" else None,
+            **told(config.bands),
         },
         "rules": rules_context(made.card),
     }
@@ -75,6 +86,7 @@ def walked_context(
         "model_id": deployed.model_id,
         "evaluated_model_id": model.model_id,
         "backtest": backtest(walked, f"{model.level.note} {level}", exported, config.model.seed),
+        "replay": replay(walked, _plan(model), exported, config.model.seed),
         "deployed": {
             **asdict(refit),
             "policy": config.model.refit,
@@ -83,6 +95,12 @@ def walked_context(
             "sentence": sentence,
         },
     }
+
+
+def _plan(model: PropensityModel) -> float | None:
+    """What the replay plans where the rules call nobody; None: there are no rules."""
+    has_rules = any(True for _ in Scorecard.model_validate(model.rules).lines())
+    return planned_share(model.bands) if has_rules else None
 
 
 def base_rate(data: Dataset) -> float:

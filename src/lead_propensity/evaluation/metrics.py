@@ -59,11 +59,17 @@ def reliability(
     p, y, clusters = _floats(probability), _floats(won), np.asarray(cluster)
     if not len(p):
         return []
-    inner = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf")
-    place = np.searchsorted(np.unique(inner), p, side="left")
+    place = bin_places(p, bins)
     return [
         _bin(p[mask], y[mask], clusters[mask]) for mask in (place == k for k in np.unique(place))
     ]
+
+
+def bin_places(probability: Floats, bins: int = 10) -> npt.NDArray[np.intp]:
+    """The bin of each of them, 0 the lowest; equal probabilities share one, so a number may be unused."""
+    cuts = np.linspace(0, 1, bins + 1)[1:-1]
+    inner = np.unique(np.quantile(probability, cuts, method="inverted_cdf"))
+    return np.searchsorted(inner, probability, side="left")
 
 
 def _bin(p: Floats, y: Floats, cluster: npt.NDArray[np.generic]) -> ReliabilityBin:

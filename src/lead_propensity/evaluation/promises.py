@@ -109,13 +109,17 @@ def weekly(stock: pd.DataFrame, plan: int | None) -> dict[str, Any] | None:
 
 
 def fit_interest(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The matrix of fit (A best) by interest (1 best): one row a cell, empty cells included."""
-    return [
-        {"fit": fit, "interest": interest}
-        | outcome(frame[(frame["fit_grade"] == fit) & (frame["interest_grade"] == interest)])
-        for fit in FIT_GRADES
-        for interest in INTEREST_GRADES
-    ]
+    """The matrix of fit (A best) by interest (1 best): one row a cell, empty cells included.
+
+    Each also counts its bands: `hot`, `warm`, `cold`.
+    """
+    cells = []
+    for fit in FIT_GRADES:
+        for interest in INTEREST_GRADES:
+            cell = frame[(frame["fit_grade"] == fit) & (frame["interest_grade"] == interest)]
+            bands = {band: int((cell["band"] == band).sum()) for band in reversed(BANDS)}
+            cells.append({"fit": fit, "interest": interest, **outcome(cell), **bands})
+    return cells
 
 
 def _mondays(frame: pd.DataFrame) -> pd.Series:

@@ -9,27 +9,26 @@ import numpy as np
 import pandas as pd
 
 from lead_propensity.errors import DataError
+from lead_propensity.evaluation import (
+    against,
+    funnel,
+    leakage,
+    metrics,
+    replay,
+    trust,
+    volumes,
+    watch,
+)
 from lead_propensity.evaluation import compare as paired
-from lead_propensity.evaluation import metrics
 from lead_propensity.evaluation.backtest import with_test_part
-from lead_propensity.evaluation.compare import Comparison, Contender, Field, Interval, group_codes
-from lead_propensity.evaluation.promises import band_table, fit_interest, weekly
+from lead_propensity.evaluation.promises import band_table, fit_interest, outcome, weekly
 from lead_propensity.evaluation.verdict import verdict
 
-LABELS = {
-    "model": "Model",
-    "rules": "Rules of today",
-    "rules_reweighted": "These rules, re-weighted",
-    "logistic": "Logistic model alone",
-    "constant": "Base rate for everyone",
-}
-BLOCKS = 6
-"""Pieces of the test part where rows carry no date."""
 NO_RULES: dict[str, Any] = {"name": None, "warm_from": None, "hot_from": None, "lines": []}
 PASSED_ON = (
     *("name", "created", "model_id", "evaluated_model_id", "horizon_days", "shape", "exported_at"),
-    *("test_weeks", "base_rate_calibrate", "deployed"),
-    *("parts", "data", "dropped_snapshots", "notes", "choices", "catalogue"),
+    *("test_weeks", "base_rate_calibrate", "deployed", "owner", "oldest_age_days"),
+    *("parts", "data", "dropped_snapshots", "notes", "choices", "catalogue", "leaks", "reasons"),
 )
 
 
@@ -49,16 +48,19 @@ def scorecard(
     rules = context.get("rules") or NO_RULES
     card: dict[str, Any] = {key: context.get(key) for key in PASSED_ON}
     card |= {"seed": seed, "rules": dict(rules)}
-    card["comparison"] = _comparison(test, context, bool(rules["lines"]), seed, resamples)
+    card["comparison"] = against.comparison(test, context, bool(rules["lines"]), seed, resamples)
     card["headline"] = _headline(test, card["comparison"], seed, resamples)
     card["bands"] = _bands(test, stock, context["bands"])
+    card["bands"] |= watch.watched(stock, card["bands"]) | funnel.agreed(context["bands"])
+    card |= funnel.funnel(stock, card["bands"])
     card["weekly"] = weekly(stock, context["bands"].get("hot_per_week"))
-    card["reliability"] = [asdict(row) for row in _reliability(test)]
-    card["gain"] = _gain(test, bool(rules["lines"]))
-    card["periods"] = _periods(test, seed, resamples)
+    card |= volumes.volumes(test, context, bool(rules["lines"]), (seed, resamples))
+    card |= trust.trust(test, stock, float(context["base_rate_calibrate"]), seed, resamples)
     card["backtest"] = _backtest(test, context, seed, resamples)
+    card["replay"] = replay.with_test_part(context.get("replay"), card["comparison"], test, context)
     card["matrix"] = fit_interest(stock)
     card["importance"] = _importance(context.get("importance") or [])
+    card["context"] = {key: value for key, value in context.items() if key not in PASSED_ON}
     card = _plain(card)
     return {"verdict": verdict(card), **card, "figures": _figures(card)}
 
@@ -87,79 +89,16 @@ def _tidy(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _comparison(
-    test: pd.DataFrame, context: Mapping[str, Any], has_rules: bool, seed: int, resamples: int
-) -> dict[str, Any]:
-    contenders = _contenders(test, float(context["base_rate_calibrate"]), has_rules)
-    source, hot = _volume(test, has_rules)
-    field = Field(
-        test["won"].to_numpy(np.float64),
-        group_codes(test["group_id"]),
-        test["tie"].to_numpy(np.int64),
-        hot,
-    )
-    others = [contender.name for contender in contenders if contender.name != "model"]
-    result = paired.compare(contenders, field, [("model", o) for o in others], seed, resamples)
-    volume = {"source": source, "n": int(hot.sum()), "of": len(test), "share": float(hot.mean())}
-    return {
-        "population": "training",
-        "n": len(test),
-        "groups": result.groups,
-        "resamples": resamples,
-        "volume": volume | {"leads": int(test.loc[hot, "lead_id"].nunique())},
-        "labels": {name: LABELS[name] for name in result.figures},
-        **_tables(result, others),
-    }
-
-
-def _tables(result: Comparison, others: list[str]) -> dict[str, Any]:
-    def plain(figures: Mapping[str, Interval]) -> dict[str, Any]:
-        return {metric: asdict(figure) for metric, figure in figures.items()}
-
-    return {
-        "models": {name: plain(figures) for name, figures in result.figures.items()},
-        "differences": {other: plain(result.differences["model", other]) for other in others},
-    }
-
-
-def _contenders(test: pd.DataFrame, base_rate: float, has_rules: bool) -> list[Contender]:
-    """The model ranks by its raw score: a calibrator may tie leads that it tells apart."""
-    numbers = {name: test[name].to_numpy(np.float64) for name in test.select_dtypes("number")}
-    hot = (test["rules_band"] == "hot").to_numpy(bool) if has_rules else None
-    listed = [Contender("model", numbers["probability"], numbers["raw_score"])]
-    if has_rules and hot is not None:
-        best = numbers["rules_reweighted_probability"]
-        points = numbers["rules_points"]
-        listed += [
-            Contender("rules", numbers["rules_probability"], points, hot if hot.any() else None),
-            Contender("rules_reweighted", best, best),
-        ]
-    logistic = numbers["logistic_probability"]
-    return [
-        *listed,
-        Contender("logistic", logistic, logistic),
-        Contender("constant", np.full(len(test), base_rate)),
-    ]
-
-
-def _volume(test: pd.DataFrame, has_rules: bool) -> tuple[str | None, np.ndarray]:
-    """How many calls everyone may make: the rules' own hot leads, else the model's."""
-    for source, column in (("rules", "rules_band"), ("model", "band")):
-        hot = (test[column] == "hot").to_numpy(bool) if has_rules or source == "model" else None
-        if hot is not None and hot.any():
-            return source, hot
-    return None, np.zeros(len(test), bool)
-
-
 def _headline(
     test: pd.DataFrame, comparison: Mapping[str, Any], seed: int, resamples: int
 ) -> dict[str, Any]:
-    model = comparison["models"]["model"]
+    model, told = comparison["models"]["model"], outcome(test)
     return {
         "n": len(test),
         "leads": int(test["lead_id"].nunique()),
         "wins": int(test["won"].sum()),
         "base_rate": float(test["won"].mean()),
+        **{key: told[key] for key in ("expected", "upper")},
         "auc": model["auc"],
         "average_precision": model["average_precision"],
         "log_loss": model["log_loss"],
@@ -182,44 +121,6 @@ def _bands(test: pd.DataFrame, stock: pd.DataFrame, bands: Mapping[str, Any]) ->
     limits = {key: bands.get(key) for key in ("hot_from", "warm_from", "hot_refused")}
     tables = {"stock": band_table(stock, promised), "training": band_table(test, {})}
     return {**plan, **limits, "promises": bands.get("promises") or [], **tables}
-
-
-def _reliability(test: pd.DataFrame) -> list[metrics.ReliabilityBin]:
-    return metrics.reliability(test["probability"], test["won"], test["group_id"])
-
-
-def _gain(test: pd.DataFrame, has_rules: bool) -> dict[str, Any]:
-    """Share of the deals found, by `model` and `rules`, in the first `share` of the snapshots."""
-    ranked = {"model": "raw_score"} | ({"rules": "rules_points"} if has_rules else {})
-    won, places = (
-        test["won"].to_numpy(np.float64),
-        np.linspace(0, len(test), 101).round().astype(int),
-    )
-    curves: dict[str, Any] = {"share": (places / len(test)).tolist(), "rules": None}
-    for name, column in ranked.items():
-        order = metrics.best_first(test[column].to_numpy(np.float64), test["tie"])
-        found = np.concatenate([[0.0], np.cumsum(won[order])])
-        curves[name] = (found[places] / found[-1]).tolist() if found[-1] else None
-    return curves
-
-
-def _periods(test: pd.DataFrame, seed: int, resamples: int) -> list[dict[str, Any]]:
-    """expected_to_observed by calendar month, or by blocks of rows where these carry no date."""
-    if test["as_of"].notna().all():
-        label = test["as_of"].dt.strftime("%Y-%m")
-    else:
-        block = np.minimum(np.arange(len(test)) * BLOCKS // len(test), BLOCKS - 1)
-        label = pd.Series([f"part {k + 1} of {BLOCKS}" for k in block], index=test.index)
-    return [
-        {
-            "period": str(period),
-            "n": len(rows),
-            "wins": int(rows["won"].sum()),
-            "expected": float(rows["probability"].sum()),
-            "expected_to_observed": _expected_to_observed(rows, seed, resamples),
-        }
-        for period, rows in test.groupby(label, sort=True)
-    ]
 
 
 def _backtest(
@@ -258,7 +159,8 @@ def _figures(card: Mapping[str, Any]) -> dict[str, float]:
     for row in card["bands"]["stock"]:
         for key in ("n", "expected", "observed", "lower", "upper"):
             flat[f"{row['band']}_{key}"] = row[key]
-    flat |= _walked_figures(card["backtest"])
+    flat |= _walked_figures(card["backtest"]) | volumes.figures(card) | replay.figures(card)
+    flat |= trust.figures(card) | watch.figures(card["bands"]) | leakage.figures(card["leaks"])
     flat["newly_hot_per_week"] = card["weekly"]["per_week"] if card["weekly"] else None
     return {name: float(value) for name, value in sorted(flat.items()) if value is not None}
 

@@ -18,6 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from lead_propensity.config import Config
 from lead_propensity.features.matrix import Dataset
+from lead_propensity.features.points import Scorecard
+from lead_propensity.model import rules
 from lead_propensity.model.calibration import Calibrator, Identity, fit_calibrator
 from lead_propensity.model.folds import hash_folds, sample_of_leads
 from lead_propensity.model.level import LevelTracker, Scored, tracked
@@ -65,7 +67,8 @@ class Walk:
 
     `rows` has `period` (place in `periods`), `lead_id`, `group_id`, `order`, `won`, `raw_score`,
     `probability_untracked`, `probability` (tracked), `refitted` (probability of the model refitted on all
-    that was known then; NaN where it is the same model) and `random_split` (log-odds under a random split).
+    that was known then; NaN where it is the same model), `rules_points` and `rules_hot` (what today's rules
+    say) and `random_split` (log-odds under a random split).
     """
 
     periods: tuple[Period, ...]
@@ -145,6 +148,7 @@ class _Walker:
     def __init__(self, past: Dataset, model: PropensityModel, config: Config) -> None:
         self.past, self.model, self.config = past, model, config
         self.choices = _lighter(model.choices)
+        self.by_rules = rules.score(Scorecard.model_validate(model.rules), past.rules)
         self.order = past.keys["order"].to_numpy(np.int64)
 
     def walk(self, stages: list[_Stage], progress: Progress) -> Walk:
@@ -210,6 +214,8 @@ class _Walker:
             raw_score=score[judged],
             probability_untracked=untracked[judged],
             probability=tracked(untracked[judged], shift),
+            rules_points=self.by_rules.points[stage.judged],
+            rules_hot=self.by_rules.band[stage.judged] == "hot",
             refitted=self._refitted(stage, taught, calibrator),
         )
         period = replace(

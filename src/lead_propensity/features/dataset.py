@@ -61,6 +61,7 @@ def plan(
     named = points.attributes(card, definition["declared_criteria"])
     names.require_rules(config, named, definition["origins"])
     notes = (*taken.notes, *learned.notes, *_never_seen(con, card))
+    notes += tuple(_sensitive_rules(config, named))
     return Plan(learned.catalogue, card, line, dropped, notes, taken)
 
 
@@ -70,6 +71,14 @@ def _never_seen(con: duckdb.DuckDBPyConnection, card: Scorecard) -> list[str]:
         f"the rules count {name}, which no event is: a typing error?"
         for name in points.event_types(card)
         if name not in found
+    ]
+
+
+def _sensitive_rules(config: Config, named: list[str]) -> list[str]:
+    return [
+        f"the rules look at {name!r}, which features.sensitive declares: the model does not"
+        for name in config.features.sensitive
+        if name in named
     ]
 
 

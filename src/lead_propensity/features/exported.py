@@ -48,6 +48,15 @@ def make_scoring(con: duckdb.DuckDBPyConnection, label_delay: int, every_row: bo
     return int(con.execute("SELECT count(won) FROM exported").fetchall()[0][0]) + label_delay
 
 
+def make_matured(
+    con: duckdb.DuckDBPyConnection, after: int, judged_from: int, label_delay: int
+) -> None:
+    """Create `snapshots`: the labelled rows later than `after`; from the rank `judged_from` on, part `test`."""
+    part = f"CASE WHEN place >= {judged_from} THEN 'test' ELSE 'cohort' END"
+    _fill(con, part, label_delay)
+    con.execute(f"DELETE FROM snapshots WHERE won IS NULL OR place <= {after}")
+
+
 def dropped(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Why rows take no part in training: reason -> count."""
     counts = part_counts(con)

@@ -35,6 +35,7 @@ class Dataset:
     - `age_days`: float, NaN as exported
     - `won`: 1.0, 0.0, or NaN where there is no label
     - `amount`: float, of the won deal, else NaN
+    - `segment__*`, `sensitive__*`: text or None, for the report alone; where training attached them
 
     `X` has the catalogue's columns: float64 numbers (NaN = missing) and text categories (None = missing).
     `rules` has float64 columns `rules__*`, one for each line of the points scorecard.

@@ -29,24 +29,29 @@ def nearest(name: str, known: Collection[str]) -> str:
 def require_config(
     config: Config, event_types: Collection[str], attributes: Collection[str]
 ) -> None:
-    """Raises ConfigError with every name under `features` that is in no row or column of the data.
+    """Raises ConfigError with every name under `features`, `report` and `bands` that the data do not have.
 
     `event_types` and `attributes` are those of all times: what came up late is no typing error. A
     negative event that nobody declared may be absent.
     """
     features = config.features
-    of_events: dict[str, Iterable[str]] = {"exclude_events": features.exclude_events}
+    of_events: dict[str, Iterable[str]] = {
+        "features.exclude_events": features.exclude_events,
+        "bands.stages": config.bands.stages,
+    }
     of_attributes: dict[str, Iterable[str]] = {
-        "kinds": features.kinds,
-        "criteria": features.criteria.values(),
+        "features.kinds": features.kinds,
+        "features.criteria": features.criteria.values(),
+        "features.sensitive": features.sensitive,
+        "report.segments": config.report.segments,
     }
     if "negative_events" in features.model_fields_set:
-        of_events["negative_events"] = features.negative_events
+        of_events["features.negative_events"] = features.negative_events
     if features.explicit != "all":
-        of_attributes["explicit"] = features.explicit
+        of_attributes["features.explicit"] = features.explicit
     if features.implicit != "all":
         side = of_events if config.data.exported is None else of_attributes
-        side["implicit"] = features.implicit
+        side["features.implicit"] = features.implicit
     problems = _unknown(of_events, event_types, "which no event is")
     problems += _unknown(of_attributes, attributes, "an attribute that no table has")
     if problems:
@@ -77,7 +82,7 @@ def _of_sample(config: Config) -> str:
 
 def _unknown(given: dict[str, Iterable[str]], known: Collection[str], what: str) -> list[str]:
     return [
-        f"features.{key} names {name!r}, {what}; {nearest(name, known)}"
+        f"{key} names {name!r}, {what}; {nearest(name, known)}"
         for key, names in given.items()
         for name in names
         if name not in known

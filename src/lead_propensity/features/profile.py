@@ -79,7 +79,8 @@ def _sides(config: Config, names: list[str]) -> dict[str, Kind]:
         implicit = config.features.implicit
     explicit = config.features.explicit
     if explicit == "all":
-        explicit = tuple(name for name in names if name not in implicit)
+        kept_out = (*implicit, *config.features.sensitive)
+        explicit = tuple(name for name in names if name not in kept_out)
     both = sorted(set(explicit) & set(implicit))
     if both:
         raise ConfigError(

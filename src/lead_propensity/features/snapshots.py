@@ -94,6 +94,43 @@ def make_cohorts(
         con.execute(f"DELETE FROM snapshots WHERE NOT ({tells_level('lead_id', every)})")
 
 
+def make_matured(
+    con: duckdb.DuckDBPyConnection,
+    config: SnapshotsConfig,
+    exported_at: int,
+    after: int,
+    judged_from: int,
+    label_delay: int,
+) -> int:
+    """Create `snapshots`: what had become known by the export of leads looked at later than `after`.
+
+    From `judged_from` on the part is `test`, and the stock of every week is there, too; before it, `cohort`.
+    Only mature snapshots. Returns when the last of them could be: `exported_at` less the label delay.
+    """
+    horizon = Horizon(config.horizon_days, label_delay - config.horizon_days * DAY_US)
+    mature_until = exported_at - label_delay
+    looks = list(range(mature_until, judged_from - 1, -STOCK_EVERY_DAYS * DAY_US))
+    candidates = f"""SELECT * FROM ({_training_candidates(con, config, mature_until)})
+        WHERE as_of > {after}
+        UNION ALL SELECT l.lead_id, m.as_of, 'stock'
+        FROM leads AS l JOIN (SELECT unnest({looks}::BIGINT[]) AS as_of) AS m ON l.created_at < m.as_of"""
+    part = f"CASE WHEN as_of >= {judged_from} THEN 'test' ELSE 'cohort' END"
+    _fill(con, candidates, config, horizon, exported_at, part)
+    return mature_until
+
+
+def pace(con: duckdb.DuckDBPyConnection, exported_at: int) -> tuple[float, float]:
+    """Deals won, and leads created, a day of the year before the export (of all days, where there are fewer)."""
+    first = con.execute("SELECT min(created_at) FROM leads").fetchall()[0][0]
+    if first is None:
+        return 0.0, 0.0
+    since = max(int(first), exported_at - 365 * DAY_US)
+    days = max(1.0, (exported_at - since) / DAY_US)
+    wins = con.execute(f"SELECT count(*) FROM deals WHERE won AND closed_at >= {since}").fetchall()
+    leads = con.execute(f"SELECT count(*) FROM leads WHERE created_at >= {since}").fetchall()
+    return wins[0][0] / days, leads[0][0] / days
+
+
 def dropped(con: duckdb.DuckDBPyConnection, reporting_delay: int) -> dict[str, int]:
     """Why leads, snapshots and deals take no part: reason -> count."""
     closed, other = con.execute("""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,15 @@ class Horizon:
         """Microseconds from `as_of` until the label is known."""
         return self.days * DAY_US + self.reporting_delay
 
-    def where(self, deal: str, snapshot: str) -> str:
-        """SQL condition: the deal closed within the horizon and was known when the label became final."""
+    def where(self, row: str, snapshot: str, happened: str = "closed_at") -> str:
+        """SQL condition: the row (a deal) lies within the horizon and was known when the label became final.
+
+        `happened` is the row's column of time.
+        """
         return (
-            f"({deal}.closed_at >= {snapshot}.as_of "
-            f"AND {deal}.closed_at < {snapshot}.as_of + {self.days * DAY_US} "
-            f"AND {deal}.known_at < {self.label_known_at(snapshot)})"
+            f"({row}.{happened} >= {snapshot}.as_of "
+            f"AND {row}.{happened} < {snapshot}.as_of + {self.days * DAY_US} "
+            f"AND {row}.known_at < {self.label_known_at(snapshot)})"
         )
 
     def label_known_at(self, snapshot: str) -> str:
@@ -104,3 +108,28 @@ def open_at(lead: str, deal: str, snapshot: str, max_age_days: int) -> str:
 def known_before(row: str, moment: str) -> str:
     """SQL condition: the row had happened and was known before a moment (used to learn vocabularies)."""
     return f"({row}.occurred_at < {moment} AND {row}.known_at < {moment})"
+
+
+def deal_known(deal: str, moment: str) -> str:
+    """SQL condition: the deal had closed and was known before a moment."""
+    return f"({deal}.closed_at < {moment} AND {deal}.known_at < {moment})"
+
+
+def version_known_by(version: str, moment: str) -> str:
+    """SQL condition: an attribute's version was known before a moment."""
+    return f"({version}.known_at < {moment})"
+
+
+def at_or_after_ending(time: str, row: str) -> str:
+    """SQL condition: `time` comes at the row's `closed_at`, up to its `moment` before it, or later."""
+    return f"({row}.{time} >= {row}.closed_at - {row}.moment)"
+
+
+def at_the_ending(time: str, row: str) -> str:
+    """SQL condition: `time` lies in `[closed_at, closed_at + moment)` of its row."""
+    return f"({row}.{time} >= {row}.closed_at AND {row}.{time} < {row}.closed_at + {row}.moment)"
+
+
+def before_ending(time: str, row: str) -> str:
+    """SQL condition: `time` comes before the row's `closed_at`."""
+    return f"({row}.{time} < {row}.closed_at)"

@@ -124,6 +124,11 @@ class Encoding:
         return [column.name for column in self.columns]
 
     @property
+    def further(self) -> tuple[str, ...]:
+        """Features that enter under another one's name: none here, see `SmoothEncoding`."""
+        return ()
+
+    @property
     def categories(self) -> list[int]:
         """Positions of the categories in `for_trees`."""
         return [i for i, c in enumerate(self.columns) if isinstance(c, CategoryColumn)]

@@ -1,6 +1,7 @@
-"""How much the fit part can say: too few wins, columns that know the outcome, columns that will not last.
+"""How much the fit part can say: too few wins, columns that will not last, columns that name leads.
 
-Nothing is changed by what is found: it is said, worst first. The test part is never looked at.
+Nothing is changed by what is found: it is said, worst first. The test part is never looked at. Columns that
+seem to know the outcome are found by `evaluation/leakage.py`.
 """
 
 from collections.abc import Sequence
@@ -10,18 +11,16 @@ from typing import Any, Literal
 import numpy as np
 
 from lead_propensity.features.matrix import Dataset
-from lead_propensity.model import separation, steadiness
+from lead_propensity.model import steadiness
 from lead_propensity.model.intervals import design_effect
 from lead_propensity.model.looks import Look, Rows, looks
 
-Kind = Literal["leak", "few_wins", "vanished", "drift", "id_like", "duplicates", "constant"]
+Kind = Literal["few_wins", "vanished", "drift", "id_like", "duplicates", "constant"]
 SEED = 7
-"""Of the sample of large parts and of the halves that judge an ordering."""
+"""Of the sample of large parts."""
 ENOUGH = 10.0
 """Wins (or losses, if fewer) for each parameter: Peduzzi et al. 1996, J Clin Epidemiol 49:1373."""
 MAX_NAMES = 10
-MAX_LEAKS = 4
-"""So many are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,8 @@ def examine(train: Dataset, calibrate: Dataset, ladder: Ladder) -> Evidence:
     """
     rows = Rows.of(train, calibrate, SEED)
     seen = looks(rows, train.catalogue.features)
-    history = train.catalogue.definition.get("shape") != "exported"
     ids = steadiness.id_like(seen, rows)
     findings = [
-        *_leaks(seen, rows, history),
         *_few_wins(train, ladder),
         *_vanished(seen, rows),
         *_drifting(seen, rows, frozenset(ids)),
@@ -80,59 +77,6 @@ def examine(train: Dataset, calibrate: Dataset, ladder: Ladder) -> Evidence:
         *_constant(seen),
     ]
     return Evidence(tuple(findings))
-
-
-def _leaks(seen: Sequence[Look], rows: Rows, history: bool) -> list[Finding]:
-    remedy = _remedy(history)
-    parts = separation.separations(seen, rows, history)
-    known = {column for one in parts for column in one.columns}
-    orders = separation.orderings(seen, rows, SEED)
-    found = [_separating(one, remedy) for one in parts]
-    found += [_ordering(one, remedy) for one in orders if one.column not in known]
-    if len(found) <= MAX_LEAKS:
-        return found
-    others = tuple(column for one in found[MAX_LEAKS:] for column in one.columns)
-    words = f"Possible leak: the same or nearly so is true of {_names(others)}."
-    return [*found[:MAX_LEAKS], Finding("leak", others, {}, words)]
-
-
-def _separating(one: separation.Separation, remedy: str) -> Finding:
-    figures = {
-        "leads": float(one.leads),
-        "share_won": one.share_won,
-        "share_won_outside": one.share_won_outside,
-        "odds_ratio_at_least": one.odds_ratio,
-    }
-    words = one.words if len(one.columns) == 1 else one.words.replace("is ", "are ", 1)
-    also = f", the same where {' and '.join(one.also)}" if one.also else ""
-    return Finding(
-        "leak",
-        one.columns,
-        figures,
-        f"Possible leak: where {_names(one.columns)} {words} ({one.leads:,} leads of the fit part{also}), "
-        f"{_percent(one.share_won)} won; elsewhere {_percent(one.share_won_outside)}. Honest columns hardly "
-        "part leads so cleanly; what is filled in, or emptied, once the outcome is known does. "
-        f"{remedy}",
-    )
-
-
-def _ordering(one: separation.Ordering, remedy: str) -> Finding:
-    return Finding(
-        "leak",
-        (one.column,),
-        {"auc": one.auc},
-        f"Possible leak: `{one.column}` alone tells a won lead from a lost one in {one.auc:.0%} of pairs. "
-        f"Honest columns hardly do; what is filled in once the outcome is known does. {remedy}",
-    )
-
-
-def _remedy(history: bool) -> str:
-    if history:
-        return (
-            "What was not known before the outcome must go (`exclude` of its table, features.exclude_events) "
-            "or carry the time at which it was known (`known_at`)."
-        )
-    return "What was not known before the outcome must go: data.exported.exclude."
 
 
 def _few_wins(train: Dataset, ladder: Ladder) -> list[Finding]:
@@ -242,10 +186,3 @@ def _listed(kind: Kind, names: tuple[str, ...], words: str) -> list[Finding]:
 def _names(names: Sequence[str], most: int = MAX_NAMES) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _percent(share: float) -> str:
-    """Never `100%` of what is not all, nor `0%` of what is not none."""
-    if share in (0.0, 1.0):
-        return "all are" if share else "none is"
-    return f"{min(max(share, 0.001), 0.999):.1%} are"

@@ -19,8 +19,9 @@ from lead_propensity.model.grades import Grades
 from lead_propensity.model.learners import BaseRate, Blend, BoostedTrees, Logistic, Member
 from lead_propensity.model.level import LevelTracker
 from lead_propensity.model.smooth import SmoothEncoding
+from lead_propensity.model.wording import Wording, english
 
-FORMAT = 2
+FORMAT = 3
 
 
 def _no_rules() -> dict[str, Any]:
@@ -84,6 +85,8 @@ class Learned:
     """One row an Optuna trial; may be empty."""
     rules: dict[str, Any] = field(default_factory=_no_rules)
     """The points scorecard of the run, plain JSON; set with `dataclasses.replace`."""
+    wording: Wording = field(default_factory=english)
+    """The words of the reasons; set with `dataclasses.replace`, too."""
 
     @property
     def logistic(self) -> Logistic | BaseRate:
@@ -111,6 +114,7 @@ class Learned:
             "features.json": self.catalogue.to_json(),
             "bands.json": self.bands.to_json(),
             "rules.json": self.rules,
+            "wording.json": self.wording.to_json(),
             "trials.json": {"trials": self.trials.to_dict("records")},
         }
         files = {name: storage.json_bytes(tree) for name, tree in trees.items()}
@@ -177,6 +181,7 @@ class Learned:
             choices=head["choices"],
             trials=pd.DataFrame(storage.parsed("trials.json", files["trials.json"])["trials"]),
             rules=trees[Scorecard],
+            wording=Wording.model_validate(storage.parsed("wording.json", files["wording.json"])),
         )
         _require_known(learned)
         return learned

@@ -18,9 +18,12 @@ from scipy.special import logit
 from lead_propensity.model import treetext
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.lines import fit_line, line
-from lead_propensity.model.smooth import SmoothEncoding
+from lead_propensity.model.smooth import Index, SmoothEncoding
+from lead_propensity.model.treeshap import Forest
 
 Parameters = Mapping[str, Any]
+STEP = 1e-4
+"""In units of the engagement index: so near its middle a curve is taken as straight."""
 
 
 class Learner(Protocol):
@@ -88,23 +91,60 @@ class Logistic:
 
     @property
     def names(self) -> list[str]:
-        return self.encoding.names
+        return [*self.encoding.names, *self.encoding.further]
 
     def raw_score(self, X: pd.DataFrame) -> np.ndarray:
         return line(self.encoding.for_linear(X), self.bias, self.coefficients)
 
     def contributions(self, X: pd.DataFrame) -> np.ndarray:
-        parts = (self.encoding.for_linear(X) - self.centre) * self.coefficients
-        by_feature = np.zeros((len(X), len(self.names) + 1))
+        matrix = self.encoding.for_linear(X)
+        by_feature = np.zeros((len(X), len(self.names) + 1), order="F")
         for column, owner in enumerate(self.encoding.linear_owners):
-            by_feature[:, owner] += parts[:, column]
-        by_feature[:, -1] = self.bias + float(self.centre @ self.coefficients)
+            moved = matrix[:, column] - self.centre[column]
+            by_feature[:, owner] += moved * self.coefficients[column]
+        by_feature[:, -1] = self.bias + float(np.sum(self.centre * self.coefficients))
+        if isinstance(self.encoding, SmoothEncoding) and self.encoding.index:
+            self._hand_out(self.encoding, self.encoding.index, X, by_feature)
         return by_feature
+
+    def _hand_out(
+        self, encoding: SmoothEncoding, index: Index, X: pd.DataFrame, parts: np.ndarray
+    ) -> None:
+        """Give what the index's curve adds to the sums that moved the index, each by how far it moved it.
+
+        Integrated gradients on the straight way from the fit part's mean (Sundararajan et al. 2017): along
+        it every sum's share of the index is constant, so the curve's mean slope is all that is needed.
+        """
+        places = [self.names.index(name) for name in index.names]
+        moved, whole = index.above_mean(X), parts[:, places[0]].copy()
+        away, middle = np.zeros(len(X)), index.middle
+        for place in range(len(places)):
+            away += moved[:, place]
+        at_middle, *beside = self._of_index(
+            encoding, places[0], middle + np.array([0, -STEP, STEP])
+        )
+        slope = np.full(len(X), (beside[1] - beside[0]) / (2 * STEP))
+        far = np.abs(away) > STEP
+        slope[far] = (whole[far] - at_middle) / away[far]
+        parts[:, -1] += whole
+        for place, owner in enumerate(places):
+            parts[:, owner] = moved[:, place] * slope
+            parts[:, -1] -= parts[:, owner]
+
+    def _of_index(self, encoding: SmoothEncoding, place: int, value: np.ndarray) -> np.ndarray:
+        """(n,): what the curve, of the feature at `place`, adds where the index has this `value`."""
+        own = encoding.linear_owners == place
+        return line(encoding.index_columns(value) - self.centre[own], 0.0, self.coefficients[own])
 
     def weights(self) -> np.ndarray:
         sizes = np.abs(self.coefficients) * self.spread
         owners = self.encoding.linear_owners
-        return _shares(np.bincount(owners, weights=sizes, minlength=len(self.names)))
+        shares = np.bincount(owners, weights=sizes, minlength=len(self.names))
+        if isinstance(self.encoding, SmoothEncoding) and self.encoding.index:
+            index = self.encoding.index
+            places = [self.names.index(name) for name in index.names]
+            shares[places] = shares[places[0]] * _shares(np.array(index.weights) * index.means)
+        return _shares(shares)
 
     def to_json(self) -> dict[str, Any]:
         arrays = {"coefficients": self.coefficients, "centre": self.centre, "spread": self.spread}
@@ -148,6 +188,11 @@ class BoostedTrees:
         return trees
 
     @cached_property
+    def forest(self) -> Forest:
+        """The same trees, as `contributions` wants them."""
+        return Forest.of(treetext.trees(self.text))
+
+    @cached_property
     def booster(self) -> lightgbm.Booster:
         return lightgbm.Booster(model_str=self.text)
 
@@ -160,8 +205,7 @@ class BoostedTrees:
         return np.asarray(score, dtype=np.float64)
 
     def contributions(self, X: pd.DataFrame) -> np.ndarray:
-        parts = self.booster.predict(self.encoding.for_trees(X), pred_contrib=True)
-        return np.asarray(parts, dtype=np.float64)
+        return self.forest.contributions(self.encoding.for_trees(X))
 
     def weights(self) -> np.ndarray:
         return _shares(self.booster.feature_importance("gain").astype(np.float64))
@@ -211,11 +255,13 @@ class Blend:
         return score
 
     def contributions(self, X: pd.DataFrame) -> np.ndarray:
-        parts = np.zeros((len(X), len(self.names) + 1))
+        parts = np.zeros((len(X), len(self.names) + 1), order="F")
         parts[:, -1] = self.offset
         for weight, member in zip(self.weights_of, self.members, strict=True):
             if weight:
-                parts[:, [*self._places(member), -1]] += weight * member.contributions(X)
+                added = member.contributions(X)
+                for column, place in enumerate([*self._places(member), -1]):
+                    parts[:, place] += weight * added[:, column]
         return parts
 
     def weights(self) -> np.ndarray:
@@ -226,7 +272,8 @@ class Blend:
 
     def _places(self, member: Member) -> list[int]:
         """Of the member's features among `names`."""
-        return [self.names.index(name) for name in member.names]
+        place = {name: number for number, name in enumerate(self.names)}
+        return [place[name] for name in member.names]
 
 
 def binned(matrix: np.ndarray, won: np.ndarray, categories: list[int]) -> lightgbm.Dataset:

@@ -129,7 +129,7 @@ class Look:
         yield "is missing", every == self.bins
         yield "is known", every < self.bins
         for place, name in enumerate(self.names):
-            yield f"is `{_short(name)}`", every == place
+            yield f'is "{_short(name)}"', every == place
         for place, edge in enumerate(self.edges):
             yield f"is at most {edge:,.6g}", every <= place
             yield f"is above {edge:,.6g}", (every > place) & (every < self.bins)

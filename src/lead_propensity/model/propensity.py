@@ -14,7 +14,8 @@ from lead_propensity.errors import DataError, ModelError
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model import storage
-from lead_propensity.model.bands import Bands, Stock
+from lead_propensity.model.banding import agreed, fit_bands
+from lead_propensity.model.bands import Bands
 from lead_propensity.model.calibration import (
     Calibrator,
     CalibratorChoice,
@@ -28,7 +29,8 @@ from lead_propensity.model.grades import Grades
 from lead_propensity.model.learned import Learned
 from lead_propensity.model.learners import Blend
 from lead_propensity.model.level import Calendar, Earlier, LevelTracker, Scored, decide
-from lead_propensity.model.reasons import explain
+from lead_propensity.model.reasons import Reasons, explain
+from lead_propensity.model.wording import Wording
 from lead_propensity.progress import Progress, silent
 
 
@@ -154,12 +156,20 @@ class PropensityModel(Learned):
         storage: Path | None,
     ) -> Self:
         as_exported = config.data.exported is not None
+        banding = agreed(config.bands, parts.train, parts.calibrate)
         members = fit_members(parts.train, config, progress, storage)
         evidence = _evidence(members, parts)
         progress("calibrating", 0, 1)
         calibrated = Calibrated.fit(members, parts.calibrate)
         level = _level(members, parts, as_exported)
-        bands = _bands(members, calibrated.main, parts, config)
+        bands = fit_bands(
+            banding.config,
+            members,
+            calibrated.main,
+            parts.train,
+            parts.stock,
+            parts.oldest_age_days,
+        )
         sides = [side.raw_score(parts.calibrate.X) for side in (members.fit, members.interest)]
         progress("calibrating", 1, 1)
         return cls(
@@ -175,7 +185,11 @@ class PropensityModel(Learned):
             horizon_days=None if as_exported else config.snapshots.horizon_days,
             labels_until=parts.labels_until,
             oldest_age_days=parts.oldest_age_days,
-            notes=(*evidence.notes(), *_notes(members, calibrated, level, bands)),
+            notes=(
+                *evidence.notes(),
+                *banding.notes,
+                *_notes(members, calibrated, level, bands),
+            ),
             choices={
                 **members.choices,
                 **_choices(calibrated, level),
@@ -209,9 +223,9 @@ class PropensityModel(Learned):
             logistic_probability=self.logistic_calibrator.predict(self.logistic.raw_score(X)),
         )
 
-    def reasons(self, X: pd.DataFrame, rows: np.ndarray) -> list[str]:
-        """For each row position in `rows` a JSON array of {text, sign, strength}."""
-        return explain(self.main, self.catalogue.features, X, rows)
+    def reasons(self, X: pd.DataFrame, rows: np.ndarray, wording: Wording | None = None) -> Reasons:
+        """Of each row position in `rows`, in the model's own words unless others are given."""
+        return explain(self.main, self.catalogue, wording or self.wording, X, rows)
 
     @cached_property
     def model_id(self) -> str:
@@ -245,12 +259,6 @@ def _evidence(members: Members, parts: Parts) -> Evidence:
     parameters = len(line.encoding.linear_owners) if line else 0
     ladder = Ladder(members.choices["learner"], parameters)
     return examine(parts.train, parts.calibrate, ladder)
-
-
-def _bands(members: Members, calibrator: Calibrator, parts: Parts, config: Config) -> Bands:
-    probability = calibrator.predict(members.main.raw_score(parts.stock.X))
-    stock = Stock.of(parts.stock.keys, probability, parts.stock.weight)
-    return Bands.fit(config.bands, stock, parts.oldest_age_days)
 
 
 def _level(members: Members, parts: Parts, as_exported: bool) -> LevelTracker:

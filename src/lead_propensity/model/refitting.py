@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from lead_propensity.config import Config
 from lead_propensity.features.matrix import Dataset
+from lead_propensity.model.bands import Bands
 from lead_propensity.model.calibration import Calibrator, Isotonic, Shift, Sigmoid
 from lead_propensity.model.choosing import choose_again
 from lead_propensity.model.fitting import SIDES, Main, mixed_in_words, refit, refit_sides
@@ -18,6 +19,10 @@ from lead_propensity.model.propensity import PropensityModel
 
 MOST_ROUNDS = 1.3
 """More rows carry more boosting rounds, but at most so many times those that the folds chose."""
+TESTED_BEFORE = (
+    "The target of hot was tested on the scores before the model was fitted again; of those after it the test "
+    "part tells."
+)
 REACH = 40.0
 """Log-odds by which a level is moved at most."""
 
@@ -56,7 +61,8 @@ def refitted(
     """`model` on all labelled snapshots of the training population; with `until` on what was known then,
     of which the folds choose again (`choose_again`).
 
-    Its bands stay: their limits come from rows that its scores had not seen, and there are no others left.
+    Its bands stay: their limits come from rows that its scores had not seen, and there are no others left. A
+    limit in raw scores keeps its rank among the calibrate part's.
     Grades are quartiles of the calibrate part, as before. The level is right on the snapshots that `model`
     was not fitted on, the latest; the tracker starts anew with the cohorts after the last one.
     """
@@ -78,9 +84,10 @@ def refitted(
             calibrator=anchored(model.calibrator, score, latest.won),
             logistic_calibrator=anchored(model.logistic_calibrator, logistic, latest.won),
             level=replace(model.level, after=int(known.keys["order"].max())),
+            bands=_same_rank(model, main, calibrate),
             labels_until=int(known.keys["label_known_at"].max()),
             choices=choices,
-            notes=_told_anew(model.notes, model.choices, choices),
+            notes=_told_anew(model, choices),
         )
 
 
@@ -101,14 +108,24 @@ def _main_on(
     return main, {**choices, "fitted_on": len(known)}
 
 
-def _told_anew(
-    notes: tuple[str, ...], before: dict[str, Any], now: dict[str, Any]
-) -> tuple[str, ...]:
-    """The notes, with the mix that is used now."""
-    if "blend" not in now:
-        return notes
-    words = {mixed_in_words(before): mixed_in_words(now)}
-    return tuple(words.get(note, note) for note in notes)
+def _same_rank(model: PropensityModel, main: Main, calibrate: Dataset) -> Bands:
+    """The bands of `model` for the scores of `main`: as large a share of `calibrate` reaches the raw limit."""
+    limit = model.bands.hot_raw_from
+    if limit is None:
+        return model.bands
+    below = float(np.mean(model.main.raw_score(calibrate.X) < limit))
+    again = np.quantile(main.raw_score(calibrate.X), below, method="higher")
+    return replace(model.bands, hot_raw_from=float(again))
+
+
+def _told_anew(model: PropensityModel, now: dict[str, Any]) -> tuple[str, ...]:
+    """The notes, with the mix that is used now, and with what a test of the bands no longer covers."""
+    notes = model.notes
+    if "blend" in now:
+        words = {mixed_in_words(model.choices): mixed_in_words(now)}
+        notes = tuple(words.get(note, note) for note in notes)
+    tested = model.bands.tested is not None and model.bands.hot_from is not None
+    return (*notes, TESTED_BEFORE) if tested and TESTED_BEFORE not in notes else notes
 
 
 def _moved(calibrator: Calibrator, by: float) -> Calibrator:

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.isotonic import isotonic_regression
 
 from lead_propensity.features.matrix import Dataset
@@ -83,6 +83,11 @@ class RulesProbability:
         probability = ((smooth["sum"] + 0.5) / (smooth["size"] + 1)).to_numpy(np.float64)
         return cls(levels.index.to_numpy(np.float64), np.maximum.accumulate(probability))
 
+    def at_level(self, points: np.ndarray, won: np.ndarray) -> Self:
+        """The same map, its log-odds moved until these (n,) snapshots' expected wins are what came."""
+        by = Shift.fit(logit(self.predict(points)), won).shift
+        return type(self)(self.points, expit(logit(self.probability) + by))
+
     def predict(self, points: np.ndarray) -> np.ndarray:
         """The level at or next below the points; below all levels the lowest."""
         place = np.searchsorted(self.points, points, side="right") - 1
@@ -92,9 +97,8 @@ class RulesProbability:
 def reweighted(card: Scorecard, fit: Dataset, calibrate: Dataset, test: Dataset) -> np.ndarray:
     """These rules, re-weighted: each line's points, capped as it says, times a weight of its own.
 
-    Weights are learned on the fit part, the level is set on the calibrate part; probabilities for
-    `test` (n,). Without a line that varies, or where the fit part has one class: the calibrate
-    part's base rate.
+    Weights are learned on `fit`, the level is set on `calibrate`; probabilities for `test` (n,). Without
+    a line that varies, or where `fit` has one class: the base rate of `calibrate`.
     """
     if len(np.unique(fit.won)) > 1 and (weights := Weights.fit(card, fit.rules, fit.won)):
         level = Shift.fit(weights.score(card, calibrate.rules), calibrate.won)

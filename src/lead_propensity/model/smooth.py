@@ -121,6 +121,8 @@ class Index:
     """Not negative."""
     tops: tuple[float, ...]
     """The largest value of each sum in the fit part: a type that returns counts no more than it ever did."""
+    means: tuple[float, ...]
+    """The mean of each sum in the fit part: what a lead's own is told from."""
 
     @classmethod
     def fit(cls, names: Sequence[str], X: pd.DataFrame, won: np.ndarray) -> Self | None:
@@ -132,8 +134,9 @@ class Index:
         middle = _middle(np.sum(values * weights, axis=1))
         if middle == 0.0:
             return None
-        tops = values.max(axis=0)
-        return cls(tuple(names), tuple((weights / middle).tolist()), tuple(tops.tolist()))
+        tops, means = values.max(axis=0), values.mean(axis=0)
+        arrays = ((weights / middle).tolist(), tops.tolist(), means.tolist())
+        return cls(tuple(names), *(tuple(numbers) for numbers in arrays))
 
     def value(self, X: pd.DataFrame) -> np.ndarray:
         total = np.zeros(len(X))
@@ -141,14 +144,27 @@ class Index:
             total += weight * np.minimum(_sum_of(X, name), top)
         return total
 
+    def above_mean(self, X: pd.DataFrame) -> np.ndarray:
+        """(n, names): by how much each sum moves the index away from its value at `means`."""
+        moved = np.empty((len(X), len(self.names)))
+        for place, name in enumerate(self.names):
+            counted = np.minimum(_sum_of(X, name), self.tops[place])
+            moved[:, place] = self.weights[place] * (counted - self.means[place])
+        return moved
+
+    @property
+    def middle(self) -> float:
+        """The index at `means`."""
+        return float(sum(w * mean for w, mean in zip(self.weights, self.means, strict=True)))
+
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Self:
         """Raises ValueError where it is no sum of weight x value."""
         require_fields(cls, tree)
-        names, weights, tops = (tuple(tree[name]) for name in ("names", "weights", "tops"))
-        if not names or not len(names) == len(weights) == len(tops) or min(weights) < 0:
+        arrays = [tuple(tree[name]) for name in ("names", "weights", "tops", "means")]
+        if not arrays[0] or len({len(one) for one in arrays}) > 1 or min(arrays[1]) < 0:
             raise ValueError("the engagement index has not one weight >= 0 for each of its sums")
-        return cls(names, weights, tops)
+        return cls(*arrays)
 
 
 def _sum_of(X: pd.DataFrame, name: str) -> np.ndarray:
@@ -183,6 +199,16 @@ class SmoothEncoding:
     @property
     def names(self) -> list[str]:
         return [*self.curves, *(column.name for column in self.categories)]
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The sums of the index beside the first, under whose name its curve stands."""
+        return self.index.names[1:] if self.index else ()
+
+    def index_columns(self, value: np.ndarray) -> np.ndarray:
+        """(n, width): the columns of the index's curve where the index has this `value`; see `Curve`."""
+        assert self.index is not None
+        return self.curves[self.index.names[0]].columns(value)
 
     @property
     def linear_owners(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 NUMBER = re.compile(r"-?(\d+(\.\d*)?(e[+-]?\d+)?|inf)")
@@ -28,6 +29,52 @@ TAIL = re.compile(
     r"\nfeature_importances:\n(Column_\d+=\d+\n)*"
     r"\nparameters:\n(\[\w+:[^\n]*\]\n)+\nend of parameters\n\npandas_categorical:null\n"
 )
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree. Of `leaves` - 1 splits, a child is the place of a split, or `-1 - leaf`."""
+
+    column: list[int]
+    threshold: list[float]
+    """Numbers up to it go left; of a split by category the place of its set among `sets`."""
+    decision_type: list[int]
+    """LightGBM's bits: 1 by category, 2 missing goes left, 4 and 8 what is missing (0, zero, NaN)."""
+    left: list[int]
+    right: list[int]
+    split_rows: list[int]
+    leaf_rows: list[int]
+    """How many training rows came by, and how many stayed."""
+    leaf_value: list[float]
+    sets: list[tuple[int, ...]]
+    """32-bit words, each bit one category that goes left."""
+
+
+def trees(text: str) -> list[Tree]:
+    """The trees of a text that `require_whole` has let pass."""
+    start, end = text.find("\nTree=0\n"), text.find(END)
+    head = _fields(text[len("tree\n") : start].splitlines())
+    blocks = _blocks(text[start + 1 : end], head["tree_sizes"])
+    return [_tree(_fields(block[:-3].splitlines()[1:])) for block in blocks]
+
+
+def _tree(fields: dict[str, str]) -> Tree:
+    def wholes(name: str) -> list[int]:
+        return [int(number) for number in _numbers(name, fields.get(name, ""), WHOLE)]
+
+    words = [int(word) for word in _numbers("cat_threshold", fields.get("cat_threshold", ""), WORD)]
+    split = int(fields["num_leaves"]) > 1
+    return Tree(
+        wholes("split_feature"),
+        _numbers("threshold", fields["threshold"], NUMBER),
+        wholes("decision_type"),
+        wholes("left_child"),
+        wholes("right_child"),
+        wholes("internal_count"),
+        wholes("leaf_count") if split else [1],
+        _numbers("leaf_value", fields["leaf_value"], NUMBER),
+        [tuple(words[low:high]) for low, high in pairwise(wholes("cat_boundaries"))],
+    )
 
 
 def require_whole(text: str, columns: int) -> None:

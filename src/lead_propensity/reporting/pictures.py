@@ -4,18 +4,25 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from lead_propensity.reporting import calls, quality, trials, walked
+from lead_propensity.reporting import against, calls, leaks, timeline, trials, trust, walked
 from lead_propensity.reporting.drawing import Card, Picture
 
 _PICTURES: dict[str, Callable[[Card], Picture | None]] = {
-    "reliability": quality.reliability,
-    "gain": quality.gain,
+    "reliability": trust.reliability,
+    "gain": against.gain,
     "bands": calls.bands,
     "weekly": calls.weekly,
-    "rules": quality.rules,
-    "level": quality.level,
+    "rules": against.rules,
+    "money": against.money,
+    "net_benefit": against.net_benefit,
+    "replay": against.replay,
+    "level": trust.level,
+    "segments": trust.segments,
+    "fairness": trust.fairness,
     "backtest": walked.backtest,
     "importance": calls.importance,
+    "leaks": leaks.leaks,
+    "parts": timeline.parts,
 }
 
 

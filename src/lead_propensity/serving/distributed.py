@@ -26,6 +26,7 @@ from lead_propensity.features import dataset
 from lead_propensity.features.sampling import Sample, is_kept, one_in, tells_level
 from lead_propensity.features.snapshots import COHORT_ROWS
 from lead_propensity.files import new_folder, write_text
+from lead_propensity.model import wording
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.progress import Progress
 from lead_propensity.serving import scoring
@@ -76,10 +77,12 @@ def score(
     config: Config, model: PropensityModel, out: Path, moment: int, progress: Progress
 ) -> Done:
     """Score the leads open at `moment` (int64 microseconds) into the folder `out`."""
+    words = wording.of_config(config)
+    told = None if words is None else words.to_json()
     with _cluster(config, out, progress) as (cluster, scratch):
         sent = Model.of(model)
         shift, until = _level(cluster, scratch, model, sent, moment)
-        task = Score(sent, moment, shift, until, pd.Timestamp.now(tz="UTC"))
+        task = Score(sent, moment, shift, until, pd.Timestamp.now(tz="UTC"), told)
         done = added(cluster.setting, cluster.map(task, scratch / "scores", "features"))
         done.found.raise_problems()
         with new_folder(out) as folder:

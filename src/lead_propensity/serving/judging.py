@@ -6,12 +6,14 @@ import pyarrow as pa
 
 from lead_propensity.config import RoutesConfig
 from lead_propensity.data.moments import words
+from lead_propensity.features import segments
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
-from lead_propensity.model import rules
+from lead_propensity.features.stages import STAGES
+from lead_propensity.model import peers
 from lead_propensity.model.level import MIN_COHORTS, Scored
 from lead_propensity.model.propensity import PropensityModel
-from lead_propensity.model.rules import RulesProbability
+from lead_propensity.model.refitting import start_of_test
 from lead_propensity.serving import scoring
 
 PARQUET_COLUMNS = (
@@ -25,28 +27,43 @@ PARQUET_COLUMNS = (
         "interest",
         "interest_grade",
     ),
-    *("route", "amount", "rules_points", "rules_probability", "rules_band"),
-    *("rules_reweighted_probability", "logistic_probability", "level_shift", "weight"),
+    *("route", "missing_criteria", "turned_away", "amount", "rules_points", "rules_band"),
+    *peers.COLUMNS,
+    *("logistic_probability", "level_shift", "weight", "seen_before"),
 )
+"""Beside them: the columns by which the report groups the leads, where the config declares some."""
 
 
 def test_predictions(data: Dataset, model: PropensityModel, limits: RoutesConfig) -> pd.DataFrame:
     """One row a snapshot of the test part, both populations, with everything the report needs.
 
-    Read once a run. The level at each snapshot comes from deals known before it (prequential). The
-    rules' points become probabilities by the calibrate part. `weight`: how many leads the row's stands for.
+    Read once a run. The level at each snapshot comes from deals known before it (prequential). What
+    others say is in the columns of `peers`. `weight`: how many leads the row's stands for.
+    `seen_before`: an outcome of the lead's group was known when the test part began.
     """
     test = data.rows((data.keys["part"] == "test").to_numpy())
-    fit, calibrate = data.part("fit"), data.part("calibrate")
     shift, until = scoring.level(model, test.keys["order"].to_numpy(np.int64), data)
     frame = scoring.scored(model, test, shift, until, limits)
     card = Scorecard.model_validate(model.rules)
-    worth = RulesProbability.fit(rules.score(card, calibrate.rules).points, calibrate.won)
-    return frame.assign(
-        rules_probability=worth.predict(frame["rules_points"].to_numpy()),
-        rules_reweighted_probability=rules.reweighted(card, fit, calibrate, test),
-        weight=data.weight,
-    )
+    said = peers.peers(peers.Taught.of(data, model), card, test, frame)
+    told = {name: test.keys[name] for name in _grouping(test.keys)}
+    return frame.assign(**said, **told, weight=data.weight, seen_before=_seen_before(data, test))
+
+
+def _seen_before(data: Dataset, test: Dataset) -> np.ndarray:
+    start, keys = start_of_test(data), data.keys
+    known = keys["won"].notna() & (keys["label_known_at"] <= start) & (keys["order"] < start)
+    learned = keys.loc[known & (keys["population"] == "training"), "group_id"]
+    return test.keys["group_id"].isin(learned.unique()).to_numpy(bool)
+
+
+def _grouping(frame: pd.DataFrame) -> list[str]:
+    declared = [name for name in STAGES if name in frame]
+    return [
+        *segments.columns(frame, segments.SEGMENT),
+        *segments.columns(frame, segments.SENSITIVE),
+        *declared,
+    ]
 
 
 def level_in_words(data: Dataset, model: PropensityModel) -> str:
@@ -72,6 +89,6 @@ def predictions_table(predictions: pd.DataFrame) -> pa.Table:
     """The test predictions as they are stored: `as_of` a UTC time, null where rows have none."""
     times = predictions["as_of"].to_numpy(np.int64)
     as_of = pa.array(times, pa.int64(), mask=times < 0).cast(pa.timestamp("us", tz="UTC"))
-    frame = predictions[list(PARQUET_COLUMNS)]
+    frame = predictions[[*PARQUET_COLUMNS, *_grouping(predictions)]]
     table = pa.Table.from_pandas(frame, preserve_index=False)
     return table.set_column(table.column_names.index("as_of"), "as_of", as_of)

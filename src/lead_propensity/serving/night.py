@@ -13,6 +13,7 @@ from lead_propensity.features import dataset, matrix, snapshots
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.model.wording import Wording
 from lead_propensity.progress import Progress, silent
 from lead_propensity.serving import scoring
 
@@ -70,8 +71,13 @@ def scores(
     level: tuple[float, int],
     limits: RoutesConfig,
     scored_at: pd.Timestamp,
+    wording: Wording | None = None,
 ) -> pa.Table:
-    """One row a lead, by the schema `scoring.SCORES`, at a level and until when deals were known for it."""
+    """One row a lead, by the schema `scoring.SCORES`, at a level and until when deals were known for it.
+
+    The reasons are told in the model's own words unless `wording` gives others.
+    """
     shift, until = (np.repeat(one, len(data)) for one in level)
     frame = scoring.scored(model, data, shift, until, limits)
-    return scoring.scores_table(frame, scoring.reasons(model, data, frame), model, scored_at)
+    why = scoring.reasons(model, data, frame, wording)
+    return scoring.scores_table(frame, why, model, scored_at)

@@ -9,14 +9,13 @@ import pyarrow as pa
 from lead_propensity.config import RoutesConfig
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
-from lead_propensity.model import routes, rules
+from lead_propensity.model import criteria, routes, rules
 from lead_propensity.model.level import Scored, tracked
 from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.model.stock import Candidates
+from lead_propensity.model.wording import Wording, fill
 
 KEYS = ["lead_id", "group_id", "as_of", "order", "population", "age_days", "won", "amount"]
-
-OUTSIDE_TRAINED_AGES = {"text": "outside trained ages", "sign": "-", "strength": 0.0}
-
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 SCORES = pa.schema(
@@ -31,6 +30,8 @@ SCORES = pa.schema(
         ("interest", pa.float64()),
         ("interest_grade", pa.string()),
         ("route", pa.string()),
+        ("follow_up_on", _MOMENT),
+        ("missing_criteria", pa.string()),
         ("reasons", pa.string()),
         ("raw_score", pa.float64()),
         ("rules_points", pa.float64()),
@@ -86,12 +87,19 @@ def scored(
     until: np.ndarray,
     limits: RoutesConfig,
 ) -> pd.DataFrame:
-    """One row a snapshot: its keys, the model's and the rules' columns, its band and its route."""
+    """One row a snapshot: its keys, the model's and the rules' columns, its band and its route.
+
+    `turned_away`: hot but for a criterion that the company demands. Cold leads miss no criteria.
+    """
     prediction = model.predict(data.X, data.catalogue.fingerprint)
     probability = tracked(prediction.probability_untracked, shift)
-    band = model.bands.assign(
-        probability, data.keys["age_days"].to_numpy(), data.keys["lead_id"].to_numpy(), shift
-    )
+    timeline = criteria.date_of_timeline(data.catalogue)
+    shown = criteria.meets(data.X, model.bands.hot_requires, timeline)
+    leads = Candidates.of(data, probability, prediction.raw_score, shown)
+    band = model.bands.assign(leads)
+    route = routes.assign(band, data.X, limits, timeline)
+    missing = criteria.missing(data.X, timeline, asked=band != "cold")
+    as_of = data.keys["as_of"].to_numpy(np.int64)
     points = rules.score(Scorecard.model_validate(model.rules), data.rules)
     return data.keys[KEYS].assign(
         raw_score=prediction.raw_score,
@@ -102,7 +110,10 @@ def scored(
         fit_grade=prediction.fit_grade,
         interest=prediction.interest,
         interest_grade=prediction.interest_grade,
-        route=routes.assign(band, data.X, limits),
+        route=routes.named(route, limits),
+        follow_up_on=routes.follow_up_on(route, data.X, as_of, limits, timeline),
+        missing_criteria=pd.Series(missing, data.keys.index, dtype=object),
+        turned_away=model.bands.reached(leads) & ~shown,
         rules_points=points.points,
         rules_band=points.band,
         logistic_probability=prediction.logistic_probability,
@@ -111,22 +122,31 @@ def scored(
     )
 
 
-def reasons(model: PropensityModel, data: Dataset, frame: pd.DataFrame) -> list[str]:
+def reasons(
+    model: PropensityModel, data: Dataset, frame: pd.DataFrame, wording: Wording | None = None
+) -> list[str]:
     """A JSON array of {text, sign, strength} for each lead; cold ones are not explained.
 
-    A lead that would be hot but for its age says so first.
+    A lead that would be hot but for its age says so first. `wording` replaces the model's own words.
     """
     band, texts = frame["band"].to_numpy(), np.full(len(frame), "[]", dtype=object)
     explained = np.flatnonzero(band != "cold")
     if len(explained):
-        texts[explained] = model.reasons(data.X, explained)
+        texts[explained] = model.reasons(data.X, explained, wording).to_json()
     if model.bands.hot_from is not None:
+        too_old = outside_trained_ages(wording or model.wording)
         reached = frame["probability"].to_numpy() >= model.bands.hot_from
-        for row in np.flatnonzero(reached & (band != "hot")):
-            texts[row] = json.dumps(
-                [OUTSIDE_TRAINED_AGES, *json.loads(texts[row])], ensure_ascii=False
-            )
+        shut_out = reached & (band != "hot") & ~frame["turned_away"].to_numpy(bool)
+        for row in np.flatnonzero(shut_out):
+            told = [too_old, *json.loads(texts[row])]
+            texts[row] = json.dumps(told, ensure_ascii=False)
     return texts.tolist()
+
+
+def outside_trained_ages(wording: Wording) -> dict[str, object]:
+    """The reason of a lead that is older than all that the model learned from."""
+    text = fill(wording.sentence, text=wording.outside_ages, sign="-")
+    return {"text": text[:1].upper() + text[1:], "sign": "-", "strength": 0.0}
 
 
 def scores_table(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import duckdb
 import pandas as pd
@@ -14,6 +14,7 @@ from lead_propensity.features import dataset, matrix, snapshots
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.dataset import Plan
 from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.model.wording import Wording
 from lead_propensity.progress import silent
 from lead_propensity.serving import night, scoring
 
@@ -109,6 +110,8 @@ class Score:
     shift: float
     until: int
     scored_at: pd.Timestamp
+    wording: dict[str, Any] | None = None
+    """That of `score.reasons`, as plain JSON: its file need not be on the workers."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -121,8 +124,9 @@ class Score:
         model = self.model.loaded()
         level, routes = (self.shift, self.until), config.bands.routes
         pieces = night.open_leads(con, config, model, self.moment)
+        words = None if self.wording is None else Wording.model_validate(self.wording)
         table = pa.concat_tables(
-            night.scores(model, piece, level, routes, self.scored_at) for piece in pieces
+            night.scores(model, piece, level, routes, self.scored_at, words) for piece in pieces
         )
         return table, {**Counter(table["band"].to_pylist()), "unclear": unclear}
 

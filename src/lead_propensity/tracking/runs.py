@@ -21,8 +21,8 @@ from lead_propensity.errors import ModelError
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.tracking.connection import artifact_location, connected, shown
+from lead_propensity.tracking.registry import CHALLENGER, EVALUATED
 
-ALIAS = "challenger"
 PYFUNC = Path(__file__).with_name("pyfunc.py")
 REQUIREMENTS = ("lead-propensity", "lightgbm", "mlflow", "numpy", "pandas", "scikit-learn")
 """What the pyfunc runs on, pinned at the versions it was made with."""
@@ -55,9 +55,9 @@ def log_run(
     """Log a finished run folder, and register its model with the alias `challenger`.
 
     The scorecard's `figures` become metrics; `pictures` are SVG texts by file name; `data_digest`
-    is a digest of the input tables. From the folder come `model/`, `report.html` and
-    `scorecard.json`; rows about single leads (`private/`, `test_predictions.parquet`) stay where
-    they are. Raises ModelError where MLflow refuses.
+    is a digest of the input tables. From the folder come `model/`, `evaluated/` (where another model was
+    judged than deployed), `report.html`, `model_card.md` and `scorecard.json`; rows about single leads
+    (`private/`, `test_predictions.parquet`) stay where they are. Raises ModelError where MLflow refuses.
     """
     with (
         connected() as uri,
@@ -153,11 +153,13 @@ def _log_data(name: str, digest: str) -> None:
 
 
 def _log_files(run_folder: Path, model: PropensityModel, pictures: Mapping[str, str]) -> None:
-    for name in ("report.html", "scorecard.json"):
+    for name in ("report.html", "model_card.md", "scorecard.json"):
         mlflow.log_artifact(str(run_folder / name))
     for name, svg in pictures.items():
         mlflow.log_text(svg, f"pictures/{name}")
     mlflow.log_text(model.trials.to_csv(index=False), "trials.csv")
+    if (run_folder / EVALUATED).is_dir():
+        mlflow.log_artifacts(str(run_folder / EVALUATED), EVALUATED)
 
 
 def _log_model(folder: Path, name: str, catalogue: Catalogue) -> int:
@@ -171,7 +173,7 @@ def _log_model(folder: Path, name: str, catalogue: Catalogue) -> int:
         registered_model_name=name,
     )
     version = int(info.registered_model_version)
-    mlflow.MlflowClient().set_registered_model_alias(name, ALIAS, str(version))
+    mlflow.MlflowClient().set_registered_model_alias(name, CHALLENGER, str(version))
     return version
 
 

@@ -1,0 +1,27 @@
+"""How scores are told, and where."""
+# ruff: noqa: RUF012 (pydantic copies mutable defaults; ruff knows this of its own classes only)
+
+from pydantic import field_validator
+
+from lead_propensity.config.base import Strict
+
+
+class ScoreConfig(Strict):
+    """How scores are told."""
+
+    reasons: str | None = None
+    """The wording of the reasons, a YAML file; see Reasons on the page Concepts. A model keeps the words that it
+    was trained with (default: English); given at scoring, these replace them."""
+    columns: dict[str, str] = {}
+    """Names in the written scores: our column name: the name to write, e.g. `probability: Propensity__c`."""
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: dict[str, str]) -> dict[str, str]:
+        names = list(columns.values())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice or "" in names:
+            raise ValueError(
+                f"two columns cannot share the name {(twice or [''])[0]!r}; give each its own"
+            )
+        return columns

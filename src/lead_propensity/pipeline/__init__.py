@@ -1,0 +1,19 @@
+"""The straight lines: check, train a model on what was known, score the leads that are open."""
+
+from lead_propensity.pipeline.checking import check, leaks
+from lead_propensity.pipeline.matrices import WrittenFeatures, features, write_features
+from lead_propensity.pipeline.scoring import ScoredLeads, load_model, score
+from lead_propensity.pipeline.training import TrainedRun, train
+
+__all__ = [
+    "ScoredLeads",
+    "TrainedRun",
+    "WrittenFeatures",
+    "check",
+    "features",
+    "leaks",
+    "load_model",
+    "score",
+    "train",
+    "write_features",
+]

@@ -1,0 +1,160 @@
+"""Where scores go: a file, a folder with a part for each moment, or a table of PostgreSQL.
+
+Whatever happens, a sink holds the old scores or the new ones, each of them whole.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from lead_propensity.config import Config
+from lead_propensity.config.credentials import POSTGRES, is_connection
+from lead_propensity.data.merging import sorted_table
+from lead_propensity.data.targets import alone, clear
+from lead_propensity.errors import ConfigError
+from lead_propensity.serving import postgres
+from lead_propensity.serving.naming import Naming
+from lead_propensity.serving.postgres import TableName
+
+_TABLE = "postgres:"
+_ENDINGS = (".parquet", ".csv")
+
+
+class Sink(Protocol):
+    """A place for scores, held against other runs; `opened` gives it."""
+
+    def outlook(self, moment: int | None) -> tuple[str, ...]:
+        """What `write` would do, in words; nothing is changed."""
+        ...
+
+    def write(self, pieces: Iterable[pa.Table], moment: int | None) -> None:
+        """Put the pieces, by the schema that `opened` was given, in the place of the scores of `moment`.
+
+        `moment` in int64 microseconds; None: rows as exported. Raises ConfigError, DataError; the old
+        scores stay then.
+        """
+        ...
+
+
+@contextmanager
+def opened(out: str, config: Config, schema: pa.Schema, dry_run: bool = False) -> Iterator[Sink]:
+    """The place `out`, for the block this run's alone, looked at before any work; see `require_name`.
+
+    A dry run only looks. Raises ConfigError where scores of this schema cannot be written there.
+    """
+    place, naming = _place(out), Naming(schema, config.score.columns)
+    as_exported = config.data.exported is not None
+    if isinstance(place, TableName):
+        with postgres.opened(place, naming, as_exported, dry_run) as sink:
+            yield sink
+        return
+    if place.suffix not in _ENDINGS and as_exported:
+        raise ConfigError(
+            f"output {out}: rows as exported have no common moment to file them under. "
+            "Give a name that ends in .parquet or .csv."
+        )
+    if place.suffix in _ENDINGS and place.is_dir():
+        raise ConfigError(
+            f"output {out} is a folder; a file is needed. Remove it, or give another name."
+        )
+    files = Files(place, place.suffix not in _ENDINGS, naming, config.engine.work_folder)
+    if dry_run:
+        yield files
+        return
+    with alone(place):
+        yield files
+
+
+def require_name(out: str) -> None:
+    """Raises ConfigError unless `out` names a place for scores; ask before the work."""
+    _place(out)
+
+
+@dataclass(frozen=True)
+class Files:
+    """One file, or a folder with one file for each moment."""
+
+    path: Path
+    parts: bool
+    naming: Naming
+    work_folder: str | None
+
+    def outlook(self, moment: int | None) -> tuple[str, ...]:
+        path = self._file(moment)
+        there = "is there and would be replaced" if path.exists() else "would be created"
+        return (f"{path} {there}.", f"Columns: {', '.join(self.naming.schema.names)}.")
+
+    def write(self, pieces: Iterable[pa.Table], moment: int | None) -> None:
+        path = self._file(moment)
+        clear(path)
+        order = [self.naming.columns[name] for name in ("order", "lead_id")]
+        with sorted_table(path, order, self.work_folder) as writer:
+            piece = None
+            for piece in pieces:
+                writer.add(self.naming.table(piece).sort_by([(one, "ascending") for one in order]))
+            if piece is None:
+                writer.add(self.naming.schema.empty_table())
+
+    def _file(self, moment: int | None) -> Path:
+        if not self.parts:
+            return self.path
+        assert moment is not None, "rows as exported are not filed by their moment"
+        # The column `as_of` stays in the file, so that it says by itself what it holds. The folder has
+        # another name: readers that make a column of it would meet two of one name.
+        return self.path / f"as_of_utc={_words(moment)}" / "part.parquet"
+
+
+class Counted:
+    """Pieces of scores on their way to a sink, counted as they pass."""
+
+    def __init__(self, pieces: Iterable[pa.Table]) -> None:
+        self._pieces = pieces
+        self.bands: Counter[str] = Counter()
+
+    def bring(self, sink: Sink, moment: int | None, dry_run: bool) -> tuple[str, ...]:
+        """Write all pieces to `sink`; a dry run only counts them, and gives the sink's outlook."""
+        if not dry_run:
+            sink.write(self, moment)
+            return ()
+        for _ in self:
+            pass
+        return sink.outlook(moment)
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for piece in self._pieces:
+            self.bands.update(piece["band"].to_pylist())
+            yield piece
+
+
+def _place(out: str) -> Path | TableName:
+    if is_connection(out):
+        raise ConfigError(
+            "--out holds a connection to a database (not repeated here), and what is typed is kept by shells and "
+            f"schedulers. Put it into the environment variable {POSTGRES} and give --out {_TABLE}TABLE."
+        )
+    if out.startswith(_TABLE):
+        return TableName.parsed(out.removeprefix(_TABLE))
+    path = Path(out)
+    if out.endswith(("/", os.sep)):
+        if path.suffix in _ENDINGS:
+            raise ConfigError(f"output {out} is a folder called like a file. Give it another name.")
+        return path
+    if path.suffix not in _ENDINGS:
+        raise ConfigError(
+            f"output {out} ends in {path.suffix!r}; give a name that ends in .parquet or .csv, a folder that ends "
+            f"in / for one part each moment, or {_TABLE}TABLE."
+        )
+    return path
+
+
+def _words(moment: int) -> str:
+    """A moment as a folder may be called: a date, or with the time where it is no midnight."""
+    at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=moment)
+    return at.strftime("%Y-%m-%d" if moment % 86_400_000_000 == 0 else "%Y-%m-%dT%H-%M-%S.%f")
