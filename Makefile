@@ -45,7 +45,7 @@ test: $(INSTALLED)  ## The fast tests: no service, at most 6 minutes
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow"
 
 test-slow: $(INSTALLED)  ## The slow tests: full datasets, the built wheel, the README's commands
-	$(BIN)/python -m pytest -q -m slow --durations 10
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile -m slow --durations 10
 
 check: lint types rooms test  ## Lint, types, import order of the rooms, fast tests
 

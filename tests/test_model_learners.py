@@ -1,5 +1,6 @@
 """Members: what they say a lead's score is made of adds up to it."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lead_propensity.model import learners
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import time_folds
 from lead_propensity.model.learners import (
@@ -189,3 +191,23 @@ def test_trees_without_a_split_are_whole():
     one_leaf = BoostedTrees.fit(ENCODING, data, SETTINGS)
     assert "num_leaves=1\n" in one_leaf.text
     assert BoostedTrees.from_text(ENCODING, one_leaf.text) == one_leaf
+
+
+def test_batches_side_by_side_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch):
+    whole = TREES.raw_score(DATA.X)
+    monkeypatch.setattr(learners, "BATCH", 7)
+    np.testing.assert_array_equal(TREES.raw_score(DATA.X), whole)
+    assert len(TREES.raw_score(DATA.X.iloc[:0])) == 0
+
+
+def test_every_prediction_of_lightgbm_asks_for_one_thread():
+    """Its number of threads belongs to the process; another thread of ours may be binning at that moment."""
+    calls = [
+        node
+        for file in Path(learners.__file__).parents[1].rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("booster.predict")
+    ]
+    assert len(calls) >= 2
+    for call in calls:
+        assert "num_threads=1" in [ast.unparse(keyword) for keyword in call.keywords]

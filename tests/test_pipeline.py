@@ -221,6 +221,16 @@ def test_the_report_says_why_leads_are_hot(run: TrainedRun) -> None:
     assert why["for"][0]["topic"] in page
 
 
+def test_names_that_the_data_do_not_have_stop_the_check_as_they_stop_the_training(
+    crm: Path,
+) -> None:
+    odd = ["report.segments=[industri]", "bands.stages=[MQL]", "features.criteria={budget: purse}"]
+    with pytest.raises(ConfigError) as caught:
+        pipeline.check(load(crm / "config.yaml", odd))
+    for key in ("report.segments", "bands.stages", "features.criteria"):
+        assert key in str(caught.value)
+
+
 def test_a_moment_without_open_leads_gives_a_table_without_rows(
     run: TrainedRun, config: Config, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from lead_propensity.data import tables
 from lead_propensity.data.database import opened
 from lead_propensity.data.tables import Check
 from lead_propensity.evaluation import leakage
-from lead_propensity.features import dataset
+from lead_propensity.features import dataset, names, versions, vocabulary
 from lead_propensity.features.traces import traces
 from lead_propensity.model import wording
 from lead_propensity.progress import Progress, silent
@@ -19,7 +19,8 @@ from lead_propensity.progress import Progress, silent
 def check(config: Config, quarantine: Path | None = None) -> Check:
     """Hold the declared tables to their contracts; rows set aside go to the folder `quarantine`.
 
-    Raises ConfigError where the config, its rules or its wording cannot be read.
+    Raises ConfigError where the config, its rules or its wording cannot be read, or name what the data do
+    not have.
     """
     dataset.rules_of(config)
     wording.of_config(config)
@@ -27,6 +28,8 @@ def check(config: Config, quarantine: Path | None = None) -> Check:
         found = tables.check(con, config)
         if quarantine is not None:
             tables.write_quarantine(con, found, quarantine)
+        if not found.problems:
+            names.require_config(config, vocabulary.event_types(con), versions.origins(con))
         return found
 
 
