@@ -32,7 +32,7 @@ LEVEL_BAND, LEVEL_SHARE, LEVEL_HARM = (0.85, 1.15), 0.6, 0.03
 """Expected to observed lies in the band on this share of the sets; most |log| that the tracker may add."""
 CPU_PEER = "autogluon"
 QUICK, QUICK_SETTINGS = Budget(seconds=10, trials=5), ["model.trials=5"]
-LEVEL, CPU = "The level, in the test part", "CPU"
+LEVEL, CPU = "The level, walking forward", "CPU"
 UNTRACKED, TRACKED, USED, NAIVE = (
     "Without the level tracker",
     "With the level tracker",
