@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter1d
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from lead_propensity.evaluation.calibrated import smooth_error_alone
 from lead_propensity.evaluation.compare import Contender, Field, Interval, compare, group_codes
 from lead_propensity.evaluation.metrics import EPSILON, Floats, tie_break
 from lead_propensity.model.level import LevelTracker, Scored, tracked
@@ -16,8 +16,6 @@ from quality_data import PARTS, Export
 from quality_runs import OURS, Said
 
 RESAMPLES = 2000
-CELLS = 2000
-"""Bins of [0, 1] in which residuals are smoothed."""
 
 
 @dataclass(frozen=True)
@@ -52,29 +50,12 @@ def judged(probability: Mapping[str, Floats], keys: pd.DataFrame, seed: int) -> 
             auc=float(roc_auc_score(won, p)),
             average_precision=float(average_precision_score(won, p)),
             brier=found.figures[name]["brier"].value,
-            smooth_calibration_error=smooth_calibration_error(p, won),
+            smooth_calibration_error=smooth_error_alone(p, won),
             expected_to_observed=float(p.sum() / won.sum()),
             less_ours=found.differences[OURS, name]["log_loss"],
         )
         for name, p in probability.items()
     }
-
-
-def smooth_calibration_error(probability: Floats, won: Floats) -> float:
-    """smECE: the mean absolute residual after smoothing over like probabilities, in units of probability.
-
-    The kernel is Gaussian, reflected at 0 and 1, and as wide as the error that it finds. Blasiok and
-    Nakkiran, "Smooth ECE: Principled Reliability Diagrams via Kernel Smoothing" (ICLR 2024). Residuals are
-    put into CELLS bins first.
-    """
-    place = np.minimum((probability * CELLS).astype(int), CELLS - 1)
-    residual = np.bincount(place, weights=won - probability, minlength=CELLS) / len(won)
-    narrow, wide = 1 / CELLS, 1.0
-    for _ in range(30):  # the error falls as the width grows: halve to where they meet
-        width = (narrow + wide) / 2
-        smooth = gaussian_filter1d(residual, width * CELLS, mode="reflect", truncate=6)
-        narrow, wide = (width, wide) if np.abs(smooth).sum() > width else (narrow, width)
-    return float(wide)
 
 
 def probability_of(said: Said, keys: pd.DataFrame, column: str = "probability") -> Floats:

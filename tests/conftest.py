@@ -1,7 +1,8 @@
 """What every test gets: its own MLflow, one thread, and the public data where it lies."""
 
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,25 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"{DATA_ROOT} names {given}, which is no folder, see data/README.md")
     return root.resolve()
+
+
+@pytest.fixture
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], tuple[int, str, str]]:
+    """Runs a line such as `check acme.yaml`: gives exit code, what was printed, and what went to stderr."""
+    from lead_propensity import cli
+
+    def call(line: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["lead-propensity", *shlex.split(line)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        shown = capsys.readouterr()
+        return int(stopped.value.code or 0), shown.out, shown.err
+
+    return call
 
 
 @pytest.fixture

@@ -27,20 +27,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lead-propensity", *shlex.split(line)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        shown = capsys.readouterr()
-        return int(stopped.value.code or 0), shown.out, shown.err
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder, made by the command line."""
@@ -50,16 +36,16 @@ def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_help_lists_every_command(run: Run) -> None:
-    code, out, _ = run("--help")
+def test_help_lists_every_command(command_line: Run) -> None:
+    code, out, _ = command_line("--help")
     assert code == 0
     assert {"check", "features", "train", "score", "simulate", "demo"} <= set(COMMANDS)
     assert all(re.search(rf"^\W*{name} ", out, re.MULTILINE) for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example(name: str, run: Run) -> None:
-    code, out, _ = run(f"{name} --help")
+def test_every_command_has_help_with_an_example(name: str, command_line: Run) -> None:
+    code, out, _ = command_line(f"{name} --help")
     assert code == 0
     assert f"Example: lead-propensity {name} " in out
     assert "--quiet" in out
@@ -87,17 +73,17 @@ def example(name: str, world: Path, run_folder: Path, out: Path) -> str:
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "rollback"])
 def test_the_example_of_every_command_runs(  # rollback needs two champions: test_promotion.py
-    name: str, run: Run, world: Path, trained: Path, tmp_path: Path
+    name: str, command_line: Run, world: Path, trained: Path, tmp_path: Path
 ) -> None:
-    code, out, err = run(example(name, world, trained, tmp_path))
+    code, out, err = command_line(example(name, world, trained, tmp_path))
     assert (code, "Traceback" in err) == (0, False)
     assert out.strip()
 
 
 def test_check_shows_counts_findings_and_the_end_of_the_data(
-    run: Run, world: Path, tmp_path: Path
+    command_line: Run, world: Path, tmp_path: Path
 ) -> None:
-    code, out, _ = run(f"check {world}/config.yaml --out {tmp_path}/q")
+    code, out, _ = command_line(f"check {world}/config.yaml --out {tmp_path}/q")
     assert code == 0
     assert "set aside: deals.closed_at: deal before creation: " in out
     assert "The data ends at 2025-12-31T00:00:00+00:00 (declared: data.exported_at)." in out
@@ -111,10 +97,10 @@ def test_check_shows_counts_findings_and_the_end_of_the_data(
                                      "report {run} --out {out}/r.html",
                                      "score {config} --model {run} --out {out}/s.csv"])  # fmt: skip
 def test_quiet_prints_nothing(
-    command: str, run: Run, world: Path, trained: Path, tmp_path: Path
+    command: str, command_line: Run, world: Path, trained: Path, tmp_path: Path
 ) -> None:
     line = command.format(config=world / "config.yaml", out=tmp_path, run=trained)
-    assert run(f"{line} --quiet") == (0, "", "")
+    assert command_line(f"{line} --quiet") == (0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -144,43 +130,45 @@ def test_quiet_prints_nothing(
     ],
 )  # fmt: skip
 def test_bad_config_data_or_arguments_end_with_2(
-    line: str, says: str, run: Run, world: Path, trained: Path, tmp_path: Path
+    line: str, says: str, command_line: Run, world: Path, trained: Path, tmp_path: Path
 ) -> None:
-    code, _, err = run(line.format(config=world / "config.yaml", out=tmp_path, run=trained))
+    code, _, err = command_line(
+        line.format(config=world / "config.yaml", out=tmp_path, run=trained)
+    )
     assert code == 2
     assert says in err
     assert "Traceback" not in err
 
 
 def test_a_report_made_again_says_whether_its_figures_are_the_stored_ones(
-    run: Run, trained: Path, tmp_path: Path
+    command_line: Run, trained: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(trained, tmp_path / "run"))
     page = (folder / "report.html").read_bytes()
-    code, out, _ = run(f"report {folder}")
+    code, out, _ = command_line(f"report {folder}")
     assert (code, "figures computed again: all are the stored ones" in out) == (0, True)
     assert (folder / "report.html").read_bytes() == page
     table = pd.read_parquet(folder / "test_predictions.parquet")
     table["probability"] = table["probability"].clip(upper=0.5) * 0.9
     table.to_parquet(folder / "test_predictions.parquet")
-    code, _, err = run(f"report {folder}")
+    code, _, err = command_line(f"report {folder}")
     assert (code, "changed after the run" in err) == (2, True)
-    code, out, _ = run(f"report {folder} --accept --out {tmp_path}/r.html")
+    code, out, _ = command_line(f"report {folder} --accept --out {tmp_path}/r.html")
     assert (code, "are not the stored ones" in out) == (0, True)
-    code, out, _ = run(f"compare {trained} {folder} --out {tmp_path}/c.html")
+    code, out, _ = command_line(f"compare {trained} {folder} --out {tmp_path}/c.html")
     assert (code, "Both are judged on the same" in out, "A minus B" in out) == (0, True, True)
     assert "<h1>Two runs side by side</h1>" in (tmp_path / "c.html").read_text(encoding="utf-8")
 
 
 def test_score_without_an_open_lead_writes_a_table_without_rows(
-    run: Run, world: Path, trained: Path, tmp_path: Path
+    command_line: Run, world: Path, trained: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "s.parquet"
     line = f"score {world}/config.yaml --model {trained} --out {out} --as-of 1990-01-01"
-    code, printed, _ = run(line)
+    code, printed, _ = command_line(line)
     assert (code, "No open lead to score" in printed) == (0, True)
     empty = pd.read_parquet(out)
-    _, printed, _ = run(line.split(" --as-of")[0])
+    _, printed, _ = command_line(line.split(" --as-of")[0])
     assert re.search(
         r"^set aside: leads [\d,]+ of [\d,]+ rows \(.*conflicting duplicate", printed, re.M
     )
@@ -206,7 +194,7 @@ def leads_as_exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_file_takes_the_place_of_the_one_that_a_query_reads(
-    run: Run, leads_as_exported: Path, tmp_path: Path
+    command_line: Run, leads_as_exported: Path, tmp_path: Path
 ) -> None:
     tree = yaml.safe_load((leads_as_exported / "config.yaml").read_text())
     query = {"path": None, "sql": "SELECT * FROM rows", "exclude": ["sure_sign"]}
@@ -216,25 +204,29 @@ def test_a_file_takes_the_place_of_the_one_that_a_query_reads(
     rows.assign(sure_sign=rows["won"]).to_csv(tmp_path / "old.csv", index=False)
     config, out = tmp_path / "config.yaml", tmp_path / "s.csv"
     config.write_text(yaml.safe_dump(tree))
-    assert run(f"train {config} --out {tmp_path}/run --quiet --set engine.threads=1")[0] == 0
+    assert (
+        command_line(f"train {config} --out {tmp_path}/run --quiet --set engine.threads=1")[0] == 0
+    )
     score = f"score {config} --model {tmp_path}/run --out {out} --input {leads_as_exported}/new.csv"
-    code, printed, err = run(score)
+    code, printed, err = command_line(score)
     assert (code, "9 leads scored" in printed) == (0, True), err
     assert pd.read_csv(out)["lead_id"].tolist() == list(range(9))
-    code, _, err = run(f"{score} --set data.raw.more=old.csv")
+    code, _, err = command_line(f"{score} --set data.raw.more=old.csv")
     assert (code, "--set data.raw.rows=" in err, "--set data.raw.more=" in err) == (2, True, True)
 
 
 def test_rows_as_exported_are_scored_from_a_file_without_outcomes(
-    run: Run, leads_as_exported: Path, tmp_path: Path
+    command_line: Run, leads_as_exported: Path, tmp_path: Path
 ) -> None:
     config, out = leads_as_exported / "config.yaml", tmp_path / "s.csv"
-    assert run(f"train {config} --out {tmp_path}/run --quiet --set engine.threads=1")[0] == 0
+    assert (
+        command_line(f"train {config} --out {tmp_path}/run --quiet --set engine.threads=1")[0] == 0
+    )
     score = f"score {config} --model {tmp_path}/run --out {out}"
-    code, printed, _ = run(score)
+    code, printed, _ = command_line(score)
     assert (code, "No open lead to score" in printed, len(pd.read_csv(out))) == (0, True, 0)
-    code, printed, _ = run(f"{score} --input {leads_as_exported}/new.csv")
+    code, printed, _ = command_line(f"{score} --input {leads_as_exported}/new.csv")
     assert (code, "9 leads scored" in printed) == (0, True)
     assert pd.read_csv(out)["lead_id"].tolist() == list(range(9))
-    code, _, err = run(f"{score} --as-of 2025-01-01")
+    code, _, err = command_line(f"{score} --as-of 2025-01-01")
     assert (code, "no history" in err) == (2, True)

@@ -5,7 +5,6 @@ hidden columns counted by `--strict`.
 """
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import pytest
 
 from factory_columns import coin, dataset, noise, texts
 from factory_predictions import context, predictions
-from lead_propensity import cli
 from lead_propensity.cli.audit import refuse_leaks
 from lead_propensity.errors import DataError
 from lead_propensity.evaluation.scorecard import scorecard
@@ -77,15 +75,6 @@ def test_alarms_are_figures_to_track(leaky):
     assert figures["leak_quick_auc"] > 0.95 > figures["leak_quick_auc_without_alarms"]
 
 
-def check(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr("sys.argv", ["lead-propensity", "check", *shlex.split(line)])
-    monkeypatch.setenv("COLUMNS", "160")
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-        raise SystemExit(0)
-    return int(stopped.value.code or 0)
-
-
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
     rows = pd.DataFrame({"size": noise(), "tag": np.where(WON == 1.0, "done", "open"), "won": WON})
@@ -95,13 +84,14 @@ def export(tmp_path: Path) -> Path:
     return tmp_path / "shop.yaml"
 
 
-def test_the_command_names_the_column_and_strict_makes_it_an_error(export, monkeypatch, capsys):
-    assert check(f"{export} --leaks", monkeypatch) == 0
-    out = capsys.readouterr().out
+def test_the_command_names_the_column_and_strict_makes_it_an_error(export, command_line):
+    code, out, _ = command_line(f"check {export} --leaks")
+    assert code == 0
     assert re.search(r"tag +│ leak\?", out)
     assert "1 column is suspicious, of 3. The model sees it." in out
-    assert check(f"{export} --leaks --strict --quiet", monkeypatch) == 2
-    assert "tag. Leave them out" in capsys.readouterr().err
+    code, _, err = command_line(f"check {export} --leaks --strict --quiet")
+    assert code == 2
+    assert "tag. Leave them out" in err
 
 
 def test_strict_has_nothing_against_columns_that_the_model_does_not_see(leaky):
@@ -114,8 +104,9 @@ def test_strict_has_nothing_against_columns_that_the_model_does_not_see(leaky):
         refuse_leaks(leaky["leaks"])
 
 
-def test_strict_has_nothing_against_clean_columns(export, monkeypatch, capsys):
+def test_strict_has_nothing_against_clean_columns(export, command_line):
     clean = export.read_text().replace("won: '1.0'", "won: '1.0', exclude: [tag]")
     export.write_text(clean)
-    assert check(f"{export} --leaks --strict", monkeypatch) == 0
-    assert "is suspected of knowing the outcome" in capsys.readouterr().out
+    code, out, _ = command_line(f"check {export} --leaks --strict")
+    assert code == 0
+    assert "is suspected of knowing the outcome" in out

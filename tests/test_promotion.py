@@ -10,7 +10,6 @@ a missing champion left to MLflow's words; another export let in; as exported th
 """
 
 import json
-import shlex
 import socket
 import subprocess
 import sys
@@ -27,7 +26,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from lead_propensity import cli, pipeline
+from lead_propensity import pipeline
 from lead_propensity.config import Config, load
 from lead_propensity.data import tables
 from lead_propensity.data.database import opened
@@ -112,20 +111,6 @@ def numbered(name: str, number: int) -> Version:
     return registry.version_of(f"models:/{name}/{number}", name)
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
-    def call(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lead-propensity", *shlex.split(line)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        shown = capsys.readouterr()
-        return int(stopped.value.code or 0), shown.out, shown.err
-
-    return call
-
-
 def command(crm: Path, *, gate: list[str] | None = None) -> str:
     keys = [*KEYS, *(WIDE if gate is None else gate)]
     return f"promote {crm}/config.yaml " + " ".join(f"--set {key}" for key in keys)
@@ -207,31 +192,40 @@ def test_train_registers_a_challenger_and_no_champion(name: str, tmp_path: Path)
 
 
 def test_the_first_champion_its_follower_and_the_way_back(
-    name: str, crm: Path, config: Config, first: TrainedRun, second: TrainedRun, run: Callable
+    name: str,
+    crm: Path,
+    config: Config,
+    first: TrainedRun,
+    second: TrainedRun,
+    command_line: Callable,
 ):
     line = command(crm)
-    code, out, _ = run(f"{line} --challenger {first.folder}")
+    code, out, _ = command_line(f"{line} --challenger {first.folder}")
     assert (code, champion_of(name)) == (0, first.logged.version)
     assert "no champion yet" in out
     assert "better than the base rate" in out
-    code, out, _ = run(f"{line} --challenger {first.folder}")
+    code, out, _ = command_line(f"{line} --challenger {first.folder}")
     assert (code, "is the champion already" in out) == (0, True)
-    code, out, _ = run(f"{line} --reason 'simpler features'")  # the alias challenger: the second
+    code, out, _ = command_line(
+        f"{line} --reason 'simpler features'"
+    )  # the alias challenger: the second
     assert (code, champion_of(name)) == (0, second.logged.version)
     assert "not worse than the champion" in out
     assert "models judged on them so far: 2, error allowed each: 2.50%" in out
 
     scores = crm / "scores.parquet"
-    code, _, _ = run(f"score {crm}/config.yaml --model models:/{name}@champion --out {scores} -q")
+    code, _, _ = command_line(
+        f"score {crm}/config.yaml --model models:/{name}@champion --out {scores} -q"
+    )
     assert code == 0
     assert set(pd.read_parquet(scores)["model_id"]) == {second.model.model_id}
 
-    code, out, _ = run(f"rollback {name} --reason 'sales lost trust'")
+    code, out, _ = command_line(f"rollback {name} --reason 'sales lost trust'")
     assert (code, champion_of(name)) == (0, first.logged.version)
-    code, _, err = run(f"rollback {name} --reason more")
+    code, _, err = command_line(f"rollback {name} --reason more")
     assert (code, "replaced no other champion" in err) == (2, True)
 
-    code, out, _ = run(f"history {name} --json")
+    code, out, _ = command_line(f"history {name} --json")
     told = json.loads(out)
     assert [(one["action"], one["before"], one["after"]) for one in told] == [
         ("promoted", None, first.logged.version),
@@ -240,19 +234,21 @@ def test_the_first_champion_its_follower_and_the_way_back(
     ]
     assert [one["reason"] for one in told] == [None, "simpler features", "sales lost trust"]
     assert told[1]["figures"]["expected_to_observed"] > 0
-    code, out, _ = run(f"history {name}")
+    code, out, _ = command_line(f"history {name}")
     assert "sales lost trust" in out
     assert "past this program" not in out
 
 
 def test_a_refusal_changes_nothing_is_kept_and_exits_with_3(
-    name: str, crm: Path, first: TrainedRun, run: Callable
+    name: str, crm: Path, first: TrainedRun, command_line: Callable
 ):
     strict = ["gate.min_wins=10", "gate.level_within=1.001", "gate.rules_margin=0.5"]
-    code, out, _ = run(f"{command(crm, gate=strict)} --challenger {first.folder}")
+    code, out, _ = command_line(f"{command(crm, gate=strict)} --challenger {first.folder}")
     assert (code, champion_of(name)) == (3, None)
     assert "Not shown, 1 of 5 conditions: the level is right." in out
-    code, out, err = run(f"{command(crm, gate=strict)} --challenger {first.folder} --quiet")
+    code, out, err = command_line(
+        f"{command(crm, gate=strict)} --challenger {first.folder} --quiet"
+    )
     assert (code, out, err) == (3, "", "Not shown, 1 of 5 conditions: the level is right.\n")
     client, run_id = MlflowClient(), first.logged.run_id
     assert client.get_run(run_id).data.tags["gate.decision"] == "refuse"
@@ -268,9 +264,11 @@ def test_a_refusal_changes_nothing_is_kept_and_exits_with_3(
 
 
 def test_too_few_deals_exit_with_3_and_a_date(
-    name: str, crm: Path, first: TrainedRun, run: Callable
+    name: str, crm: Path, first: TrainedRun, command_line: Callable
 ):
-    code, out, _ = run(f"{command(crm, gate=['gate.min_wins=200'])} --challenger {first.folder}")
+    code, out, _ = command_line(
+        f"{command(crm, gate=['gate.min_wins=200'])} --challenger {first.folder}"
+    )
     assert code == 3
     assert "Not enough evidence until about 202" in out
     assert champions.attempts(name) == []  # no figure was seen
@@ -290,15 +288,15 @@ def test_a_dry_run_changes_nothing_but_is_an_attempt(
 
 
 def test_by_force_with_a_reason_and_never_without(
-    name: str, crm: Path, first: TrainedRun, run: Callable
+    name: str, crm: Path, first: TrainedRun, command_line: Callable
 ):
     line = f"{command(crm, gate=['gate.min_wins=200'])} --challenger {first.folder} --force"
-    code, _, err = run(line)
+    code, _, err = command_line(line)
     assert (code, "--force needs --reason" in err) == (2, True)
-    assert run(f"{line} --reason ' '")[0] == 2
-    assert run(f"{line} --dry-run --reason r")[0] == 2
+    assert command_line(f"{line} --reason ' '")[0] == 2
+    assert command_line(f"{line} --dry-run --reason r")[0] == 2
     assert champion_of(name) is None
-    code, _, _ = run(f"{line} --reason 'the old one is broken'")
+    code, _, _ = command_line(f"{line} --reason 'the old one is broken'")
     assert (code, champion_of(name)) == (0, first.logged.version)
     (noted,) = champions.history(name)
     assert (noted.action, noted.reason) == ("forced", "the old one is broken")
@@ -490,31 +488,33 @@ def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
 
 @pytest.mark.slow
 def test_all_of_it_with_a_real_server(
-    crm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable
+    crm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_line: Callable
 ):
     """Trained, refused, promoted, replaced, scored, rolled back: nothing of it on this side but the runs."""
     with server(tmp_path) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         keys = " ".join(f"--set {key}" for key in KEYS)
         name, promote = "lead-propensity-gated", command(crm)
-        assert run(f"train {crm}/config.yaml --out {tmp_path}/one {keys} -q")[0] == 0
-        code, _, err = run(
+        assert command_line(f"train {crm}/config.yaml --out {tmp_path}/one {keys} -q")[0] == 0
+        code, _, err = command_line(
             f"score {crm}/config.yaml --model models:/{name}@champion --out {tmp_path}/s.csv"
         )
         assert (code, "has no champion yet" in err) == (2, True)
-        assert run(f"{command(crm, gate=['gate.min_wins=200'])} -q")[0] == 3
-        assert run(promote)[0] == 0
+        assert command_line(f"{command(crm, gate=['gate.min_wins=200'])} -q")[0] == 3
+        assert command_line(promote)[0] == 0
         more = f"{keys} --set features.windows_days=[30]"
-        assert run(f"train {crm}/config.yaml --out {tmp_path}/two {more} -q")[0] == 0
+        assert command_line(f"train {crm}/config.yaml --out {tmp_path}/two {more} -q")[0] == 0
         assert champion_of(name) == 1
-        assert run(f"{promote} --challenger {tmp_path}/two")[0] == 0
+        assert command_line(f"{promote} --challenger {tmp_path}/two")[0] == 0
         assert champion_of(name) == 2
         kept = MlflowClient().get_model_version(name, "2").tags["gate.decision"]
         assert kept == "promote"
         line = f"score {crm}/config.yaml --model models:/{name}@champion --out {tmp_path}/s.csv -q"
-        assert run(line)[0] == 0
-        assert run(f"rollback {crm}/config.yaml --reason back")[0] == 2  # another name in the file
-        assert run(f"rollback {name} --reason back")[0] == 0
+        assert command_line(line)[0] == 0
+        assert (
+            command_line(f"rollback {crm}/config.yaml --reason back")[0] == 2
+        )  # another name in the file
+        assert command_line(f"rollback {name} --reason back")[0] == 0
         assert champion_of(name) == 1
-        told = json.loads(run(f"history {name} --json")[1])
+        told = json.loads(command_line(f"history {name} --json")[1])
         assert [one["after"] for one in told] == [1, 2, 1]

@@ -21,6 +21,8 @@ RESAMPLES = 500
 RANKING = ("auc", "average_precision", "capture", "conversion")
 PROBABILITY = ("log_loss", "brier")
 METRICS = (*RANKING, *PROBABILITY)
+ENDS = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
+"""How the parts of a figure end its name where figures are flat; and where they stand in it."""
 CELLS = 2_000_000
 """Weights held at once: about 16 MB an array."""
 

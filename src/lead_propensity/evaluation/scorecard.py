@@ -21,6 +21,7 @@ from lead_propensity.evaluation import (
 )
 from lead_propensity.evaluation import compare as paired
 from lead_propensity.evaluation.backtest import with_test_part
+from lead_propensity.evaluation.compare import ENDS
 from lead_propensity.evaluation.promises import band_table, fit_interest, outcome, weekly
 from lead_propensity.evaluation.verdict import verdict
 
@@ -152,10 +153,10 @@ def _figures(card: Mapping[str, Any]) -> dict[str, float]:
             flat[metric if name == "model" else f"{name}_{metric}"] = figure["value"]
     for other, figures in card["comparison"]["differences"].items():
         for metric, figure in figures.items():
-            flat |= {f"model_minus_{other}_{metric}{end}": figure[key] for end, key in _ENDS}
+            flat |= {f"model_minus_{other}_{metric}{end}": figure[key] for end, key in ENDS}
     ratio = card["headline"]["expected_to_observed"]
-    flat |= {f"expected_to_observed{end}": ratio[key] for end, key in _ENDS}
-    flat |= {f"auc{end}": card["headline"]["auc"][key] for end, key in _ENDS}
+    flat |= {f"expected_to_observed{end}": ratio[key] for end, key in ENDS}
+    flat |= {f"auc{end}": card["headline"]["auc"][key] for end, key in ENDS}
     for row in card["bands"]["stock"]:
         for key in ("n", "expected", "observed", "lower", "upper"):
             flat[f"{row['band']}_{key}"] = row[key]
@@ -178,9 +179,6 @@ def _walked_figures(backtest: Mapping[str, Any] | None) -> dict[str, float | Non
             flat |= {f"backtest_{metric}": split[metric]["walked"]}
             flat |= {f"random_split_{metric}": split[metric]["random"]}
     return flat
-
-
-_ENDS = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
 
 
 def _plain(node: Any) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from lead_propensity.evaluation import calibrated, segments
+from lead_propensity.evaluation.compare import ENDS
 from lead_propensity.evaluation.fairness import fairness
 
-_ENDS = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
 _SHOWN = {
     "slope": "calibration_slope",
     "intercept": "calibration_intercept",
@@ -42,7 +42,7 @@ def figures(card: Mapping[str, Any]) -> dict[str, float | None]:
     """What of it is worth tracking from run to run, flat."""
     found, unseen = card["calibration"], card["calibration"]["unseen"]
     flat = {
-        f"{shown}{end}": found[name][key] for name, shown in _SHOWN.items() for end, key in _ENDS
+        f"{shown}{end}": found[name][key] for name, shown in _SHOWN.items() for end, key in ENDS
     }
     for name, figure in ((unseen or {}).get("new") or {}).items():
         flat[f"unseen_{name}"] = figure["value"] if isinstance(figure, dict) else figure

@@ -13,7 +13,7 @@ import pandas as pd
 from lead_propensity.evaluation import against
 from lead_propensity.evaluation import compare as paired
 from lead_propensity.evaluation.against import known, numbers, ranked
-from lead_propensity.evaluation.compare import Contender, Field
+from lead_propensity.evaluation.compare import ENDS, Contender, Field
 from lead_propensity.evaluation.metrics import Floats, best_first
 from lead_propensity.evaluation.money import STEPS, money
 from lead_propensity.evaluation.verdict import MODEL, NEITHER, RULES, winner
@@ -49,7 +49,7 @@ def figures(card: Mapping[str, Any]) -> dict[str, float | None]:
         for name, figure in (at or {}).get("models", {}).items():
             flat[f"{what}_{name}"] = figure["value"]
         for name, gap in (at or {}).get("differences", {}).items():
-            flat |= {f"{what}_model_minus_{name}{end}": gap[key] for end, key in _ENDS}
+            flat |= {f"{what}_model_minus_{name}{end}": gap[key] for end, key in ENDS}
     return flat
 
 
@@ -159,6 +159,3 @@ def _net_at(
             if name != "model"
         },
     }
-
-
-_ENDS = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))

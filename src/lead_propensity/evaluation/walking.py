@@ -21,7 +21,7 @@ from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.model import rules
 from lead_propensity.model.calibration import Calibrator, Identity, fit_calibrator
-from lead_propensity.model.folds import hash_folds, sample_of_leads
+from lead_propensity.model.folds import hash_folds, known_by, sample_of_leads
 from lead_propensity.model.level import LevelTracker, Scored, tracked
 from lead_propensity.model.machine import threads_of
 from lead_propensity.model.propensity import PropensityModel
@@ -133,7 +133,7 @@ def _stages(past: Dataset, wanted: int, stretch: int) -> list[_Stage]:
     cuts = [first + (end - first) * place // wanted for place in range(wanted + 1)]
     stages = []
     for start, until in pairwise(cuts):
-        known = np.flatnonzero((known_at <= start) & (order < start))
+        known = np.flatnonzero(known_by(past.keys, start))
         held_from = int(order[known].max()) - stretch if len(known) else start
         older = known[(known_at[known] <= held_from) & (order[known] < held_from)]
         latest = known[order[known] >= held_from]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from lead_propensity.evaluation.compare import ENDS
 from lead_propensity.evaluation.promises import outcome, promise, promise_words
 from lead_propensity.evaluation.segments import holm, piece_of
 from lead_propensity.model.bands import BANDS
@@ -36,8 +37,7 @@ def watched(stock: pd.DataFrame, bands: Mapping[str, Any]) -> dict[str, Any]:
 def figures(bands: Mapping[str, Any]) -> dict[str, float | None]:
     """What is worth comparing from run to run."""
     apart, share = bands["hot_minus_warm"] or {}, bands["hot_share"] or {}
-    ends = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
-    flat = {f"hot_minus_warm{end}": apart.get(key) for end, key in ends}
+    flat = {f"hot_minus_warm{end}": apart.get(key) for end, key in ENDS}
     return flat | {"hot_share": share.get("share"), "hot_share_planned": share.get("planned")}
 
 

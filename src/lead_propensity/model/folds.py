@@ -28,6 +28,12 @@ class Fold:
     lead stands on both sides."""
 
 
+def known_by(keys: pd.DataFrame, moment: int) -> np.ndarray:
+    """n booleans: labelled snapshots before `moment`, in units of `order`, whose label was known then."""
+    known = keys["won"].notna() & (keys["label_known_at"] <= moment) & (keys["order"] < moment)
+    return known.to_numpy(bool)
+
+
 def time_folds(keys: pd.DataFrame, count: int = FOLDS) -> tuple[Fold, ...]:
     """At most `count` expanding folds over the last 60% of labelled rows; () if history is short.
 
@@ -41,7 +47,7 @@ def time_folds(keys: pd.DataFrame, count: int = FOLDS) -> tuple[Fold, ...]:
     won = keys["won"].to_numpy(np.float64)
     starts = _starts(order, _first_start(order, known_at, won), count)
     folds = [
-        Fold(start, np.flatnonzero((known_at <= start) & (order < start)), valid)
+        Fold(start, np.flatnonzero(known_by(keys, start)), valid)
         for start, valid in _judged(order, starts)
     ]
     kept = tuple(fold for fold in folds if _enough(won[fold.train]) and _enough(won[fold.valid]))

@@ -14,6 +14,7 @@ from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.model import rules
 from lead_propensity.model.calibration import Calibrator, choose_calibrator, fit_calibrator
+from lead_propensity.model.folds import known_by
 from lead_propensity.model.odoo import Odoo
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.refitting import anchored, start_of_test
@@ -49,9 +50,8 @@ class Taught:
         fitted_until = int(first.keys["order"].max())
         if model.level.after <= fitted_until:
             return cls(first, calibrate, first, calibrate)
-        known, start = _labelled(data.part("fit", "purged", "calibrate")), start_of_test(data)
-        in_time = (known.keys["label_known_at"] <= start) & (known.keys["order"] < start)
-        known = known.rows(in_time.to_numpy())
+        known = data.part("fit", "purged", "calibrate")
+        known = known.rows(known_by(known.keys, start_of_test(data)))
         later = (known.keys["order"] > fitted_until).to_numpy()
         return cls(first, calibrate, known, known.rows(later))
 

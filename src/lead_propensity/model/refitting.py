@@ -13,6 +13,7 @@ from lead_propensity.model.bands import Bands
 from lead_propensity.model.calibration import Calibrator, Isotonic, Shift, Sigmoid
 from lead_propensity.model.choosing import choose_again
 from lead_propensity.model.fitting import SIDES, Main, mixed_in_words, refit, refit_sides
+from lead_propensity.model.folds import known_by
 from lead_propensity.model.grades import Grades
 from lead_propensity.model.level import tracked
 from lead_propensity.model.propensity import PropensityModel
@@ -67,11 +68,7 @@ def refitted(
     was not fitted on, the latest; the tracker starts anew with the cohorts after the last one.
     """
     rows = data.part("fit", "purged", "calibrate", *(() if until is not None else ("test",)))
-    labelled = ~np.isnan(rows.won)
-    if until is not None:
-        labelled &= (rows.keys["label_known_at"] <= until).to_numpy()
-        labelled &= (rows.keys["order"] < until).to_numpy()
-    known = rows.rows(labelled)
+    known = rows.rows(~np.isnan(rows.won) if until is None else known_by(rows.keys, until))
     with threadpool_limits(limits=1, user_api="blas"):
         main, choices = _main_on(known, model.choices, config, anew=until is not None)
         latest = known.rows((known.keys["order"] > model.level.after).to_numpy())

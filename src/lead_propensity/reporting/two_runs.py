@@ -9,20 +9,13 @@ from lead_propensity.errors import DataError
 from lead_propensity.evaluation.two_runs import Side, two_runs
 from lead_propensity.files import write_text
 from lead_propensity.reporting import stored
+from lead_propensity.reporting.against import COMPARED
 from lead_propensity.reporting.canvas import INK, MODEL, RULES, Canvas, inline
 from lead_propensity.reporting.drawing import Card, Picture, label_rows, percent_axes
 from lead_propensity.reporting.formats import decimal, number, percent, points, signed, thousandth
 from lead_propensity.reporting.report import asset, page_environment
 
-NAMES = {
-    "auc": "AUC",
-    "average_precision": "Average precision",
-    "capture": "Deals found",
-    "conversion": "Conversion",
-    "log_loss": "Log loss",
-    "brier": "Brier",
-    "expected_to_observed": "Expected to observed",
-}
+NAMES = {**COMPARED, "expected_to_observed": "Expected to observed"}
 SHARES = ("capture", "conversion")
 BETTER = {
     "a": "A is better",

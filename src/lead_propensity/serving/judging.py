@@ -11,6 +11,7 @@ from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.points import Scorecard
 from lead_propensity.features.stages import STAGES
 from lead_propensity.model import peers
+from lead_propensity.model.folds import known_by
 from lead_propensity.model.level import MIN_COHORTS, Scored
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.refitting import start_of_test
@@ -51,9 +52,8 @@ def test_predictions(data: Dataset, model: PropensityModel, limits: RoutesConfig
 
 
 def _seen_before(data: Dataset, test: Dataset) -> np.ndarray:
-    start, keys = start_of_test(data), data.keys
-    known = keys["won"].notna() & (keys["label_known_at"] <= start) & (keys["order"] < start)
-    learned = keys.loc[known & (keys["population"] == "training"), "group_id"]
+    keys = data.keys[known_by(data.keys, start_of_test(data))]
+    learned = keys.loc[keys["population"] == "training", "group_id"]
     return test.keys["group_id"].isin(learned.unique()).to_numpy(bool)
 
 
