@@ -15,3 +15,7 @@ class DataError(LeadPropensityError):
 
 class ModelError(LeadPropensityError):
     """A model folder is missing, damaged, or does not fit the data."""
+
+
+class Refused(LeadPropensityError):  # noqa: N818 (a refusal is no error)
+    """All could be read, but the result would not be one to act on; schedulers tell it from an error (exit code 3)."""

@@ -20,7 +20,7 @@ from lead_propensity.cli.screen import (
     progress,
 )
 from lead_propensity.config import Config, load
-from lead_propensity.errors import ConfigError, LeadPropensityError
+from lead_propensity.errors import ConfigError, LeadPropensityError, Refused
 from lead_propensity.files import require_table_name
 
 app = typer.Typer(
@@ -30,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="How likely each lead is to become a won deal: trained, calibrated, banded, and compared with your rules.",
 )
+
+REFUSED = 3
+"""Exit code of a refusal: schedulers tell it from an error."""
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The dataset's YAML file.")]
 Overrides = Annotated[
@@ -75,7 +78,7 @@ def main() -> None:
         Console(stderr=True, soft_wrap=True).print(
             f"error: {error}", style="red", markup=False, highlight=False
         )
-        sys.exit(2)
+        sys.exit(REFUSED if isinstance(error, Refused) else 2)
     except (KeyboardInterrupt, RuntimeError) as error:
         # Ctrl-C in the middle of a query comes out of DuckDB as a RuntimeError.
         if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():

@@ -10,13 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lead_propensity.cli.commands import ConfigPath, Overrides, Quiet, app
+from lead_propensity.cli.commands import REFUSED, ConfigPath, Overrides, Quiet, app
 from lead_propensity.cli.screen import console, progress
 from lead_propensity.config import load
 from lead_propensity.errors import ConfigError
-
-REFUSED = 3
-"""Exit code where the gate said no; schedulers tell it from an error."""
 
 Registered = Annotated[
     str,
