@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lead_propensity.model.encoding import MIN_LEADS, CategoryColumn, Encoding, NumberColumn
+from lead_propensity.model.encoding import (
+    MIN_LEADS,
+    CategoryColumn,
+    Encoding,
+    NumberColumn,
+    factorized,
+)
 from model_world import CATALOGUE, FEATURES, matrix
 
 X = matrix(400, 1, seed=3)
@@ -36,6 +42,14 @@ def test_rare_unseen_and_missing_levels_have_their_places():
     hot = np.empty((4, column.width))
     column.write(codes, hot)
     assert hot.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+
+
+@given(st.lists(st.sampled_from(["a", "b", "rare", None, float("nan")]), max_size=12))
+def test_texts_read_once_have_the_same_codes(texts):
+    column, values = CategoryColumn("level", ("a", "b")), pd.Series(texts, dtype=object)
+    expected = [{"a": 0.0, "b": 1.0, "rare": 2.0}.get(text, np.nan) for text in texts]
+    np.testing.assert_array_equal(column.codes(values), expected)
+    np.testing.assert_array_equal(column.codes(factorized(values)), expected)
 
 
 @settings(max_examples=60, deadline=None)

@@ -200,6 +200,13 @@ def test_batches_side_by_side_give_the_bits_of_one(monkeypatch: pytest.MonkeyPat
     assert len(TREES.raw_score(DATA.X.iloc[:0])) == 0
 
 
+def test_the_blend_and_its_line_come_of_one_look():
+    blend = LEARNERS["blend"]
+    score, line = blend.with_line(DATA.X)
+    np.testing.assert_array_equal(score, blend.raw_score(DATA.X))
+    np.testing.assert_array_equal(line, LOGISTIC.raw_score(DATA.X))
+
+
 def test_every_prediction_of_lightgbm_asks_for_one_thread():
     """Its number of threads belongs to the process; another thread of ours may be binning at that moment."""
     calls = [

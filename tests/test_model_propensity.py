@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from lead_propensity.errors import DataError, ModelError
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
+from lead_propensity.model import learners
 from lead_propensity.model.calibration import KINDS
 from lead_propensity.model.propensity import PropensityModel
 from model_world import CATALOGUE, EXPORTED, FEATURES, as_exported, config, dataset, true_score
@@ -325,6 +326,17 @@ def test_reasons_name_the_lead_s_own_values(model):
         assert len({reason["text"] for reason in reasons}) == len(reasons)
         visits = TEST.X["visits_30d"].iloc[row]
         assert any(f"Visits: {visits:.0f} (+)" == reason["text"] for reason in reasons)
+
+
+def test_batches_side_by_side_give_the_bits_of_one(model, monkeypatch):
+    fingerprint = TEST.catalogue.fingerprint
+    whole = model.predict(TEST.X, fingerprint)
+    monkeypatch.setattr(learners, "BATCH", 61)
+    parts = model.predict(TEST.X, fingerprint)
+    for field in fields(whole):
+        assert np.array_equal(getattr(whole, field.name), getattr(parts, field.name)), field.name
+    line = model.logistic_calibrator.predict(model.logistic.raw_score(TEST.X))
+    assert np.array_equal(parts.logistic_probability, line)
 
 
 def test_no_row_in_is_no_row_out(model):

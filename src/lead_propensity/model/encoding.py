@@ -15,6 +15,8 @@ MIN_LEADS = 20
 MAX_LEVELS = 100
 HEAVY_TAIL = 2.0
 """Skewness from which a number is taken as a signed logarithm."""
+AT_ONCE = 2_000
+"""Rows of a matrix that are filled together, so that they stay in the processor's cache."""
 MARGIN = 0.5
 """How far outside the fit part's range a standardised number may lie."""
 
@@ -75,12 +77,13 @@ class CategoryColumn:
         return len(self.levels) + 2
 
     def codes(self, values: pd.Series) -> np.ndarray:
-        """0 .. len(levels), NaN where missing."""
-        code = {level: place for place, level in enumerate(self.levels)}
-        texts = values.astype(object)
-        codes = texts.map(code).to_numpy(np.float64, na_value=np.nan)
-        other = np.isnan(codes) & texts.notna().to_numpy()
-        return np.where(other, float(len(self.levels)), codes)
+        """0 .. len(levels), NaN where missing; each text is looked up once, see `factorized`."""
+        texts = values if isinstance(values.dtype, pd.CategoricalDtype) else factorized(values)
+        known = {level: place for place, level in enumerate(self.levels)}
+        places = [known.get(text, len(self.levels)) for text in texts.cat.categories]
+        missing_last = np.array([*places, np.nan], dtype=np.float64)
+        codes: np.ndarray = missing_last[texts.cat.codes.to_numpy()]
+        return codes
 
     def write(self, codes: np.ndarray, into: np.ndarray) -> None:
         """Fill `into` (n x width) with one column a code; the last is missing."""
@@ -140,9 +143,12 @@ class Encoding:
 
     def for_trees(self, X: pd.DataFrame) -> np.ndarray:
         """n x len(names): numbers as they are, categories as codes, missing as NaN."""
-        matrix = np.empty((len(X), len(self.columns)))
-        for place, column in enumerate(self.columns):
-            matrix[:, place] = _codes_ornumbers_of(column, X)
+        columns = [_codes_ornumbers_of(column, X) for column in self.columns]
+        matrix = np.empty((len(X), len(columns)))
+        for start in range(0, len(matrix), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            for place, values in enumerate(columns):
+                matrix[rows, place] = values[rows]
         return matrix
 
     def for_linear(self, X: pd.DataFrame) -> np.ndarray:
@@ -179,7 +185,17 @@ def _codes_ornumbers_of(column: Column, X: pd.DataFrame) -> np.ndarray:
 
 
 def numbers_of(values: pd.Series) -> np.ndarray:
+    """(n,): float64, where it can be a view of the column itself."""
+    if values.dtype == np.float64:
+        return values.to_numpy()
     return values.to_numpy(np.float64, na_value=np.nan)
+
+
+def factorized(texts: pd.Series) -> pd.Series:
+    """The same column as pandas' categories, in no order, so that its texts are read once for all members."""
+    codes, levels = pd.factorize(texts.to_numpy(object))
+    kinds = pd.Index(levels, dtype=object)
+    return pd.Series(pd.Categorical.from_codes(codes, categories=kinds), index=texts.index)
 
 
 def signed_log(values: np.ndarray) -> np.ndarray:

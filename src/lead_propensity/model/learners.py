@@ -6,7 +6,7 @@ the last one being the constant, whose row sums are the raw score.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -210,18 +210,11 @@ class BoostedTrees:
         Its number of threads belongs to the process: a call that asks for more, while another thread of
         ours bins its rows, makes that one write where no memory is.
         """
+        return in_batches(self._raw_score, X)
+
+    def _raw_score(self, X: pd.DataFrame) -> np.ndarray:
         matrix = self.encoding.for_trees(X)
-        batches = [matrix[start : start + BATCH] for start in range(0, len(matrix), BATCH)]
-
-        def predict(batch: np.ndarray) -> np.ndarray:
-            return np.asarray(
-                self.booster.predict(batch, raw_score=True, num_threads=1), np.float64
-            )
-
-        if len(batches) < 2:
-            return predict(matrix)
-        with ThreadPoolExecutor(min(len(batches), os.cpu_count() or 1)) as pool:
-            return np.concatenate(list(pool.map(predict, batches)))
+        return np.asarray(self.booster.predict(matrix, raw_score=True, num_threads=1), np.float64)
 
     def contributions(self, X: pd.DataFrame) -> np.ndarray:
         return self.forest.contributions(self.encoding.for_trees(X))
@@ -267,11 +260,15 @@ class Blend:
         return self.line.names
 
     def raw_score(self, X: pd.DataFrame) -> np.ndarray:
-        score = np.full(len(X), self.offset)
+        return self.with_line(X)[0]
+
+    def with_line(self, X: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """The blend's raw score, and that of its line alone."""
+        line, score = self.line.raw_score(X), np.full(len(X), self.offset)
         for weight, member in zip(self.weights_of, self.members, strict=True):
             if weight:
-                score += weight * member.raw_score(X)
-        return score
+                score += weight * (line if member is self.line else member.raw_score(X))
+        return score, line
 
     def contributions(self, X: pd.DataFrame) -> np.ndarray:
         parts = np.zeros((len(X), len(self.names) + 1), order="F")
@@ -293,6 +290,15 @@ class Blend:
         """Of the member's features among `names`."""
         place = {name: number for number, name in enumerate(self.names)}
         return [place[name] for name in member.names]
+
+
+def in_batches(work: Callable[[pd.DataFrame], np.ndarray], X: pd.DataFrame) -> np.ndarray:
+    """What `work` makes of the rows of X, batch by batch and side by side; each row along the first axis."""
+    if len(X) <= BATCH:
+        return work(X)
+    batches = [X.iloc[start : start + BATCH] for start in range(0, len(X), BATCH)]
+    with ThreadPoolExecutor(min(len(batches), os.cpu_count() or 1)) as pool:
+        return np.concatenate(list(pool.map(work, batches)))
 
 
 def binned(matrix: np.ndarray, won: np.ndarray, categories: list[int]) -> lightgbm.Dataset:

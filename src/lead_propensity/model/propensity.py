@@ -23,11 +23,12 @@ from lead_propensity.model.calibration import (
     choose_calibrator,
     fit_calibrator,
 )
+from lead_propensity.model.encoding import factorized
 from lead_propensity.model.evidence import Evidence, Ladder, examine
 from lead_propensity.model.fitting import Members, fit_members
 from lead_propensity.model.grades import Grades
 from lead_propensity.model.learned import Learned
-from lead_propensity.model.learners import Blend
+from lead_propensity.model.learners import Blend, in_batches
 from lead_propensity.model.level import Calendar, Earlier, LevelTracker, Scored, decide
 from lead_propensity.model.reasons import Reasons, explain
 from lead_propensity.model.wording import Wording
@@ -211,8 +212,7 @@ class PropensityModel(Learned):
                 f"{len(missing)} features of the model are missing, the first is {missing[0]!r}. "
                 "Compute them with the model's features.json."
             )
-        score = self.main.raw_score(X)
-        fit, interest = self.fit_side.raw_score(X), self.interest_side.raw_score(X)
+        score, line, fit, interest = in_batches(self._log_odds, X).T
         return Prediction(
             raw_score=score,
             probability_untracked=self.calibrator.predict(score),
@@ -220,8 +220,19 @@ class PropensityModel(Learned):
             interest=interest,
             fit_grade=self.grades.of_fit(fit),
             interest_grade=self.grades.of_interest(interest),
-            logistic_probability=self.logistic_calibrator.predict(self.logistic.raw_score(X)),
+            logistic_probability=self.logistic_calibrator.predict(line),
         )
+
+    def _log_odds(self, X: pd.DataFrame) -> np.ndarray:
+        """(n, 4): of the main learner, its line, the fit and the interest side."""
+        texts = [f.name for f in self.catalogue.features if f.column_type == "category"]
+        X = X.assign(**{name: factorized(X[name]) for name in texts})
+        if isinstance(self.main, Blend):
+            score, line = self.main.with_line(X)
+        else:
+            score = line = self.main.raw_score(X)
+        sides = (self.fit_side.raw_score(X), self.interest_side.raw_score(X))
+        return np.column_stack([score, line, *sides])
 
     def reasons(self, X: pd.DataFrame, rows: np.ndarray, wording: Wording | None = None) -> Reasons:
         """Of each row position in `rows`, in the model's own words unless others are given."""
