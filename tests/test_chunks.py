@@ -106,7 +106,7 @@ def test_counts_and_findings_are_those_of_one_machine(tmp_path: Path, chunk_rows
     found, whole = in_chunks(config, chunk_rows), at_once(config)
     assert found.counts == whole.counts
     assert found.quarantined == whole.quarantined
-    assert found.problems == whole.problems == ()
+    assert found.problems == whole.problems == found.excess == ()
     assert len({finding.reason for finding in found.quarantined}) == 12
     aside = sum(finding.count for finding in found.quarantined)
     assert aside == sum(count.rows - count.kept for count in found.counts)
@@ -116,9 +116,9 @@ def test_the_share_in_quarantine_is_that_of_all_rows(tmp_path: Path) -> None:
     """A chunk may be all dirt: that alone stops nothing, and too much of it in all stops the run."""
     stopped = export(tmp_path, DIRT, max_quarantine_share=0.2)
     allowed = export(tmp_path, DIRT, max_quarantine_share=0.3)
-    assert in_chunks(stopped, 1).problems == at_once(stopped).problems
-    assert len(in_chunks(stopped, 1).problems) == 2
-    assert in_chunks(allowed, 1).problems == ()
+    assert in_chunks(stopped, 1).excess == at_once(stopped).excess
+    assert len(in_chunks(stopped, 1).excess) == 2
+    assert in_chunks(allowed, 1).excess == ()
 
 
 def test_times_without_a_zone_are_counted_over_all_chunks(tmp_path: Path) -> None:

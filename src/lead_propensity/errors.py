@@ -18,4 +18,11 @@ class ModelError(LeadPropensityError):
 
 
 class Refused(LeadPropensityError):  # noqa: N818 (a refusal is no error)
-    """All could be read, but the result would not be one to act on; schedulers tell it from an error (exit code 3)."""
+    """All could be read, but the result would not be one to act on; schedulers tell it from an error (exit code 3).
+
+    Several `reasons` become one message.
+    """
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("\n".join(reasons))
+        self.reasons = reasons

@@ -81,7 +81,7 @@ def print_check(found: Check) -> None:
     if found.exported_at >= 0:
         ends = f"The data ends at {words(found.exported_at)} ({found.ends_by})."
         screen.print(ends, markup=False, highlight=False)
-    if not found.problems and not found.unlearnable:
+    if not (found.problems or found.excess or found.unlearnable):
         screen.print("The data keeps its contract.", highlight=False)
 
 
@@ -98,8 +98,15 @@ def print_scored(scored: Any) -> None:
     else:
         counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
         screen.print(f"{n:,} leads scored: {counts} -> {scored.out}", highlight=False)
-    for line in (*_set_aside(scored.found), *scored.notes):
+    for line in (*_not_scored(scored.counts), *_set_aside(scored.found), *scored.notes):
         screen.print(line, markup=False, highlight=False)
+
+
+def _not_scored(counts: dict[str, Any]) -> Iterator[str]:
+    """What became of the other leads; together they are the rows read."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["not_scored"].items())
+    if reasons:
+        yield f"{counts['read']:,} rows of leads read; not scored: {reasons}"
 
 
 def _set_aside(found: Check) -> Iterator[str]:

@@ -4,6 +4,7 @@ from lead_propensity.config.bands import ROUTES, BandsConfig, Route, RoutesConfi
 from lead_propensity.config.base import CRITERIA, Criterion, Days, Strict
 from lead_propensity.config.file import load
 from lead_propensity.config.gate import GateConfig
+from lead_propensity.config.limits import LimitsConfig
 from lead_propensity.config.report import ReportConfig
 from lead_propensity.config.sources import DealsSource, ExportedSource, TableSource
 from lead_propensity.config.tree import (
@@ -33,6 +34,7 @@ __all__ = [
     "Family",
     "FeaturesConfig",
     "GateConfig",
+    "LimitsConfig",
     "ModelConfig",
     "ReportConfig",
     "Route",

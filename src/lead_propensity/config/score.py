@@ -4,6 +4,7 @@
 from pydantic import field_validator
 
 from lead_propensity.config.base import Strict
+from lead_propensity.config.limits import LimitsConfig
 
 
 class ScoreConfig(Strict):
@@ -14,6 +15,11 @@ class ScoreConfig(Strict):
     was trained with (default: English); given at scoring, these replace them."""
     columns: dict[str, str] = {}
     """Names in the written scores: our column name: the name to write, e.g. `probability: Propensity__c`."""
+
+    records: str | None = None
+    """The folder for the records of the runs; default: beside the scores, `scores.records` for `scores.parquet`. Of a
+    table: in the working directory."""
+    limits: LimitsConfig = LimitsConfig()
 
     @field_validator("columns")
     @classmethod

@@ -33,6 +33,11 @@ def words(moment: int) -> str:
     return datetime.fromtimestamp(moment / 1_000_000, tz=UTC).isoformat(timespec="seconds")
 
 
+def iso(moment: int) -> str:
+    """A time in microseconds as ISO text, exactly."""
+    return (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=moment)).isoformat()
+
+
 def microseconds(moment: datetime, zone: str | None) -> int:
     """Microseconds UTC of a time; one that carries no zone is read in `zone`, else as UTC."""
     local = ZoneInfo(zone) if zone else UTC

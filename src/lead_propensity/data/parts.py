@@ -51,10 +51,13 @@ class Check:
     """Why the data ends then, in words: what was declared, or whose time is the latest."""
     unlearnable: tuple[str, ...] = ()
     """What stops learning only: without a won or a lost deal, leads can still be scored."""
+    excess: tuple[str, ...] = ()
+    """Tables of which more is set aside than `data.max_quarantine_share`."""
 
-    def raise_problems(self, learning: bool = False) -> None:
-        """Raises DataError with every problem that stops the run."""
-        problems = (*self.problems, *self.unlearnable) if learning else self.problems
+    def raise_problems(self, learning: bool = False, excess: bool = True) -> None:
+        """Raises DataError with every problem that stops the run; without `excess` what was set aside is none."""
+        problems = (*self.problems, *(self.excess if excess else ()))
+        problems = (*problems, *self.unlearnable) if learning else problems
         if problems:
             listed = "\n".join(f"  {problem}" for problem in problems)
             raise DataError(f"the data breaks its contract:\n{listed}")
@@ -69,9 +72,10 @@ def whole(parts: Sequence[Part], raws: Sequence[RawTable], config: Config, end: 
     findings = [finding for raw in usable for finding in _findings(raw, parts)]
     problems = [*_of_config(config), *(problem for raw in raws for problem in found[raw.name])]
     problems += [end.problem] if end.problem else []
-    problems += _stops(counts, findings, config.data)
+    problems += _emptied(counts, config.data)
     problems += _version_names(usable, parts)
-    return Check(tuple(counts), tuple(findings), tuple(problems), end.at, end.why)
+    excess = tuple(_excess(counts, findings, config.data))
+    return Check(tuple(counts), tuple(findings), tuple(problems), end.at, end.why, excess=excess)
 
 
 def _problems(raw: RawTable, parts: Sequence[Part]) -> list[str]:
@@ -114,26 +118,33 @@ def _of_config(config: Config) -> list[str]:
     return ["bands.hot_per_week: as exported there are no weeks; give bands.hot_share instead."]
 
 
-def _stops(
+def _excess(
     counts: Sequence[TableCount], findings: Sequence[Finding], data: DataConfig
-) -> list[str]:
-    problems = []
+) -> Iterable[str]:
     for table in counts:
-        aside = table.rows - table.kept
-        if aside > data.max_quarantine_share * table.rows:
+        if _is_beyond(table, data):
+            aside = table.rows - table.kept
             reasons = "; ".join(
                 f"{f.reason}: {f.count}, e.g. {f.example}"
                 for f in findings
                 if f.table == table.table
             )
-            problems.append(
+            yield (
                 f"{table.table}: {aside} of {table.rows} rows ({aside / table.rows:.1%}) break the contract, "
                 f"at most {data.max_quarantine_share:.1%} may ({reasons}). "
                 "Correct the export, or raise data.max_quarantine_share if this is expected."
             )
-        elif table.kept == 0:
-            problems.append(f"{table.table}: no usable row is left of {table.rows}.")
-    return problems
+
+
+def _emptied(counts: Sequence[TableCount], data: DataConfig) -> Iterable[str]:
+    """Of tables without a row left where so much may be set aside."""
+    for table in counts:
+        if table.kept == 0 and not _is_beyond(table, data):
+            yield f"{table.table}: no usable row is left of {table.rows}."
+
+
+def _is_beyond(table: TableCount, data: DataConfig) -> bool:
+    return table.rows - table.kept > data.max_quarantine_share * table.rows
 
 
 def _version_names(raws: Sequence[RawTable], parts: Sequence[Part]) -> list[str]:

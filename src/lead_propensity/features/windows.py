@@ -105,6 +105,21 @@ def open_at(lead: str, deal: str, snapshot: str, max_age_days: int) -> str:
     )
 
 
+def not_created(lead: str, snapshot: str) -> str:
+    """SQL condition: at the snapshot the lead is not there yet."""
+    return f"({lead}.created_at >= {snapshot}.as_of)"
+
+
+def has_closed(deal: str, snapshot: str) -> str:
+    """SQL condition, never null: the deal (left-joined, may be null) closed before the snapshot."""
+    return f"coalesce({deal}.closed_at < {snapshot}.as_of, false)"
+
+
+def too_old(lead: str, snapshot: str, max_age_days: int) -> str:
+    """SQL condition: at the snapshot the lead is older than leads are looked at."""
+    return f"({snapshot}.as_of - {lead}.created_at > {max_age_days * DAY_US})"
+
+
 def known_before(row: str, moment: str) -> str:
     """SQL condition: the row had happened and was known before a moment (used to learn vocabularies)."""
     return f"({row}.occurred_at < {moment} AND {row}.known_at < {moment})"

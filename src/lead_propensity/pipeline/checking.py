@@ -28,7 +28,7 @@ def check(config: Config, quarantine: Path | None = None) -> Check:
         found = tables.check(con, config)
         if quarantine is not None:
             tables.write_quarantine(con, found, quarantine)
-        if not found.problems:
+        if not found.problems and not found.excess:
             names.require_config(config, vocabulary.event_types(con), versions.origins(con))
         return found
 
@@ -50,11 +50,18 @@ def leaks(config: Config, progress: Progress = silent) -> dict[str, Any]:
 
 
 def checked(
-    con: duckdb.DuckDBPyConnection, config: Config, progress: Progress, learning: bool = False
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    progress: Progress,
+    learning: bool = False,
+    excess: bool = True,
 ) -> Check:
-    """The tables of the config in the database, sound; `learning` needs more of them. Raises DataError."""
+    """The tables of the config in the database, sound; `learning` needs more of them. Raises DataError.
+
+    Without `excess` no quarantine is too large: see `Check.excess`.
+    """
     progress("checking", 0, 1)
     found = tables.check(con, config)
-    found.raise_problems(learning)
+    found.raise_problems(learning, excess)
     progress("checking", 1, 1)
     return found

@@ -1,30 +1,26 @@
 """From raw tables to scores: the straight line of the night job."""
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lead_propensity.config import Config
-from lead_propensity.data.database import opened
-from lead_propensity.data.engine import count_rows
 from lead_propensity.data.moments import microseconds, words
 from lead_propensity.data.tables import Check
-from lead_propensity.errors import ConfigError
-from lead_propensity.features import dataset, exported, matrix
+from lead_propensity.errors import ConfigError, Refused
+from lead_propensity.features import dataset, standing
 from lead_propensity.features.windows import DAY_US
-from lead_propensity.model import wording
 from lead_propensity.model.propensity import PropensityModel
-from lead_propensity.pipeline.checking import checked
+from lead_propensity.pipeline import one_machine
+from lead_propensity.pipeline.one_machine import Asked
 from lead_propensity.progress import Progress, silent
-from lead_propensity.serving import distributed, night, scoring, sinks
+from lead_propensity.serving import account, distributed, limits, night
+from lead_propensity.serving.account import Account
 from lead_propensity.tracking.registry import fetch
 
 
@@ -40,6 +36,8 @@ class ScoredLeads:
     """What the contracts found in the tables that were scored."""
     notes: tuple[str, ...]
     """What the reader of the scores should know, in words."""
+    counts: dict[str, Any]
+    """What became of every row of the leads: `read` = `scored` + all of `not_scored`."""
 
     outlook: tuple[str, ...] = ()
     """Of a dry run, which wrote nothing: what would have been done, in words."""
@@ -72,67 +70,65 @@ def score(
     `out` is a file, a folder that ends in / (a part each moment), or `postgres:TABLE`, see `sinks`; what it
     holds of the same moment is replaced. A dry run does all but writing. `model_source` is a run folder,
     its `model/`, or `models:/NAME@ALIAS`. As exported: the rows without an outcome, or with `every_row`
-    all. No open lead gives a table without rows. Raises ConfigError, DataError, ModelError.
+    all. No open lead gives a table without rows. Every run but a dry one leaves a record, see `records`.
+    Raises ConfigError, DataError, ModelError, and Refused where a limit of `score.limits` is passed.
     """
-    as_exported = config.data.exported is not None
-    if as_of is not None and as_exported:
-        raise ConfigError("--as-of: rows as exported have no history to go back in. Leave it out.")
-    if every_row and not as_exported:
-        raise ConfigError("every_row is for rows as exported. Give --as-of for an event history.")
-    model, told = load_model(model_source), wording.of_config(config)
-    if config.engine.kind == "spark":
-        return _scored_on_spark(config, model, Path(out), as_of, progress, dry_run)
-    with (
-        sinks.opened(str(out), config, scoring.SCORES, dry_run) as sink,
-        opened(config.engine) as (con, allowance),
-    ):
-        found = checked(con, config, progress)
-        if as_exported:
-            moment = exported.make_scoring(con, model.level.label_delay, every_row)
-            rows = matrix.build(con, model.catalogue, night.card_of(model), progress, allowance)
-            past, pieces = rows, iter([rows.part("scoring")])
-        else:
-            moment = (
-                found.exported_at if as_of is None else microseconds(as_of, config.data.timezone)
-            )
-            dataset.require_tables(config, model.catalogue, night.card_of(model))
-            past = night.past(con, config, model, moment, allowance)
-            pieces = night.open_leads(con, config, model, moment, progress, allowance)
-        (shift,), (until,) = scoring.level(model, np.array([moment]), past)
-        now, routes = pd.Timestamp.now(tz="UTC"), config.bands.routes
-        parts = (night.scores(model, piece, (shift, until), routes, now, told) for piece in pieces)
-        counted, at = sinks.Counted(parts), None if as_exported else moment
-        outlook = counted.bring(sink, at, dry_run)
-        unclear = 0 if as_exported else count_rows(con, "unclear_leads")
-    notes = _notes(found, model, moment, unclear)
-    return ScoredLeads(str(out), _bands(counted.bands), found, notes, outlook)
+    asked = Asked(config, str(out), as_of, every_row, dry_run)
+    with account.kept(config, asked.out, progress, dry_run) as told:
+        asked.require_sense()
+        told.clock("loading the model", 0, 1)
+        model = load_model(model_source)
+        told.clock("loading the model", 1, 1)
+        told.meet(model)
+        if config.engine.kind == "spark":
+            return _scored_on_spark(asked, model, told)
+        return _scored_here(asked, model, told)
 
 
-def _scored_on_spark(
-    config: Config,
-    model: PropensityModel,
-    out: Path,
-    as_of: datetime | None,
-    progress: Progress,
-    dry_run: bool,
-) -> ScoredLeads:
-    if dry_run or config.score.columns:
+def _scored_here(asked: Asked, model: PropensityModel, told: Account) -> ScoredLeads:
+    done = one_machine.score(asked, model, told)
+    notes = _notes(done.found, model, done.looked_from, done.unclear)
+    told.tell(warnings=[*limits.warnings(asked.config, model, done.moment)])
+    return _summary(asked, done.found, notes, told, done.outlook)
+
+
+def _scored_on_spark(asked: Asked, model: PropensityModel, told: Account) -> ScoredLeads:
+    config, out = asked.config, Path(asked.out)
+    if asked.dry_run or config.score.columns:
         raise ConfigError(
             "--dry-run and score.columns are for one machine, engine.kind is spark. Leave them out."
         )
-    distributed.refuse(config, moment_given=as_of is not None)
+    distributed.refuse(config, moment_given=asked.as_of is not None)
     distributed.require_folder_name(out)
-    told = config.data.exported_at if as_of is None else as_of
-    assert told is not None
-    moment = microseconds(told, config.data.timezone)
+    declared = config.data.exported_at
+    moment = asked.moment(microseconds(declared, config.data.timezone) if declared else -1)
+    assert moment is not None, "Spark is not asked for rows as exported"
     dataset.require_tables(config, model.catalogue, night.card_of(model))
-    done = distributed.score(config, model, out, moment, progress)
-    notes = _notes(done.found, model, moment, done.facts.get("unclear", 0))
-    return ScoredLeads(str(out), _bands(done.facts), done.found, notes)
+
+    def judge(done: distributed.Done) -> None:
+        unscored = {one: done.facts[one] for one in standing.REASONS if one in done.facts}
+        told.look(done.found, moment)
+        told.count(done.found, done.facts, unscored)
+        refusals = limits.refusals(config, done.found, model, moment)
+        if refusals:
+            raise Refused(*refusals, limits.KEPT)
+
+    done = distributed.score(config, model, out, moment, told.clock, judge)
+    notes = _notes(done.found, model, moment, done.facts.get(standing.UNCLEAR, 0))
+    told.tell(warnings=[*limits.warnings(config, model, moment)])
+    return _summary(asked, done.found, notes, told)
 
 
-def _bands(counts: Mapping[Any, int]) -> dict[str, int]:
-    return {band: int(counts.get(band, 0)) for band in ("hot", "warm", "cold")}
+def _summary(
+    asked: Asked,
+    found: Check,
+    notes: tuple[str, ...],
+    told: Account,
+    outlook: tuple[str, ...] = (),
+) -> ScoredLeads:
+    record = told.record
+    said = (*notes, *record["warnings"])
+    return ScoredLeads(asked.out, record["bands"], found, said, record["counts"], outlook)
 
 
 def load_model(source: str | Path) -> PropensityModel:

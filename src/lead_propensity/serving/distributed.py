@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -74,9 +74,17 @@ def require_folder_name(out: Path) -> None:
 
 
 def score(
-    config: Config, model: PropensityModel, out: Path, moment: int, progress: Progress
+    config: Config,
+    model: PropensityModel,
+    out: Path,
+    moment: int,
+    progress: Progress,
+    judge: Callable[[Done], None],
 ) -> Done:
-    """Score the leads open at `moment` (int64 microseconds) into the folder `out`."""
+    """Score the leads open at `moment` (int64 microseconds) into the folder `out`, unless `judge` raises.
+
+    How much is in quarantine is left to `judge`.
+    """
     words = wording.of_config(config)
     told = None if words is None else words.to_json()
     with _cluster(config, out, progress) as (cluster, scratch):
@@ -84,7 +92,8 @@ def score(
         shift, until = _level(cluster, scratch, model, sent, moment)
         task = Score(sent, moment, shift, until, pd.Timestamp.now(tz="UTC"), told)
         done = added(cluster.setting, cluster.map(task, scratch / "scores", "features"))
-        done.found.raise_problems()
+        done.found.raise_problems(excess=False)
+        judge(done)
         with new_folder(out) as folder:
             cluster.write(task, scratch / "scores", folder)
         return done
@@ -140,7 +149,9 @@ def _gather(
     packing.unpack(con, raws, rows)
     found = tables.check_rows(con, raws, config)
     # The share in quarantine is judged by all rows, not by those that the sample drew.
-    (found if looked is None else replace(found, problems=())).raise_problems(learning=True)
+    (found if looked is None else replace(found, problems=(), excess=())).raise_problems(
+        learning=True
+    )
     kept = count_rows(con, "leads")
     return looked or found, Sample(leads or kept, kept, every)
 
@@ -152,7 +163,7 @@ def _level(
     past = Tell(sent, moment)
     count = cluster.map(CountCohorts(sent, moment), scratch / "cohorts", "checking")
     counted = added(cluster.setting, count)
-    counted.found.raise_problems()
+    counted.found.raise_problems(excess=False)
     every = one_in(counted.facts.get("cohorts", 0), COHORT_ROWS)
     cluster.map(past, scratch / "level", "level", tells_level("lead_key", every))
     told = cluster.rows(past, scratch / "level")

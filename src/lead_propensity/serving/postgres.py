@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import pyarrow as pa
 
 from lead_propensity.config.credentials import POSTGRES, POSTGRES_SINK
 from lead_propensity.data.engine import identifier, literal
+from lead_propensity.data.moments import iso
 from lead_propensity.data.postgres import connected, execute, telling
 from lead_propensity.errors import ConfigError
 from lead_propensity.serving.naming import Naming
@@ -98,7 +98,7 @@ class TableSink:
         replaced = f"SELECT count(*) FROM {self.found.sql} AS t WHERE {self._same_moment(moment)}"
         with telling(f"--out {self.name}", UNCHANGED):
             rows = execute(self.con, replaced)[0][0]
-        at = "without a moment" if moment is None else f"of {_iso(moment)}"
+        at = "without a moment" if moment is None else f"of {iso(moment)}"
         columns = f"Columns: {', '.join(self.naming.schema.names)}."
         return (
             f"The table {self.found.sql} fits; its {rows:,} rows {at} would be replaced.",
@@ -152,7 +152,7 @@ class TableSink:
 
     def _same_moment(self, moment: int | None) -> str:
         as_of = identifier(self.keys[0])
-        return f"t.{as_of} IS NULL" if moment is None else f"t.{as_of} = {literal(_iso(moment))}"
+        return f"t.{as_of} IS NULL" if moment is None else f"t.{as_of} = {literal(iso(moment))}"
 
     def _upsert(self) -> str:
         names = self.naming.schema.names
@@ -193,7 +193,3 @@ def _holder(con: Any, key: str) -> str:
               AND l.classid::bigint << 32 | l.objid::bigint = {key}""",
     )
     return "".join(f" (the server's process {pid}, connected since {since})" for pid, since in rows)
-
-
-def _iso(moment: int) -> str:
-    return (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=moment)).isoformat()

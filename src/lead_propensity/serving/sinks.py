@@ -5,7 +5,7 @@ Whatever happens, a sink holds the old scores or the new ones, each of them whol
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from lead_propensity.serving.naming import Naming
 from lead_propensity.serving.postgres import TableName
 
 _TABLE = "postgres:"
-_ENDINGS = (".parquet", ".csv")
+ENDINGS = (".parquet", ".csv")
 
 
 class Sink(Protocol):
@@ -49,22 +49,22 @@ def opened(out: str, config: Config, schema: pa.Schema, dry_run: bool = False) -
 
     A dry run only looks. Raises ConfigError where scores of this schema cannot be written there.
     """
-    place, naming = _place(out), Naming(schema, config.score.columns)
+    place, naming = place_of(out), Naming(schema, config.score.columns)
     as_exported = config.data.exported is not None
     if isinstance(place, TableName):
         with postgres.opened(place, naming, as_exported, dry_run) as sink:
             yield sink
         return
-    if place.suffix not in _ENDINGS and as_exported:
+    if place.suffix not in ENDINGS and as_exported:
         raise ConfigError(
             f"output {out}: rows as exported have no common moment to file them under. "
             "Give a name that ends in .parquet or .csv."
         )
-    if place.suffix in _ENDINGS and place.is_dir():
+    if place.suffix in ENDINGS and place.is_dir():
         raise ConfigError(
             f"output {out} is a folder; a file is needed. Remove it, or give another name."
         )
-    files = Files(place, place.suffix not in _ENDINGS, naming, config.engine.work_folder)
+    files = Files(place, place.suffix not in ENDINGS, naming, config.engine.work_folder)
     if dry_run:
         yield files
         return
@@ -74,7 +74,7 @@ def opened(out: str, config: Config, schema: pa.Schema, dry_run: bool = False) -
 
 def require_name(out: str) -> None:
     """Raises ConfigError unless `out` names a place for scores; ask before the work."""
-    _place(out)
+    place_of(out)
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,15 @@ class Files:
 
 
 class Counted:
-    """Pieces of scores on their way to a sink, counted as they pass."""
+    """Pieces of scores on their way to a sink, counted as they pass.
 
-    def __init__(self, pieces: Iterable[pa.Table]) -> None:
-        self._pieces = pieces
+    After the last one `judge` looks at the counts; what it raises keeps the sink from replacing anything.
+    """
+
+    def __init__(
+        self, pieces: Iterable[pa.Table], judge: Callable[["Counted"], None] = lambda _: None
+    ) -> None:
+        self._pieces, self._judge = pieces, judge
         self.bands: Counter[str] = Counter()
 
     def bring(self, sink: Sink, moment: int | None, dry_run: bool) -> tuple[str, ...]:
@@ -131,9 +136,11 @@ class Counted:
         for piece in self._pieces:
             self.bands.update(piece["band"].to_pylist())
             yield piece
+        self._judge(self)
 
 
-def _place(out: str) -> Path | TableName:
+def place_of(out: str) -> Path | TableName:
+    """The file, the folder or the table that `out` names. Raises ConfigError where it names none."""
     if is_connection(out):
         raise ConfigError(
             "--out holds a connection to a database (not repeated here), and what is typed is kept by shells and "
@@ -143,10 +150,10 @@ def _place(out: str) -> Path | TableName:
         return TableName.parsed(out.removeprefix(_TABLE))
     path = Path(out)
     if out.endswith(("/", os.sep)):
-        if path.suffix in _ENDINGS:
+        if path.suffix in ENDINGS:
             raise ConfigError(f"output {out} is a folder called like a file. Give it another name.")
         return path
-    if path.suffix not in _ENDINGS:
+    if path.suffix not in ENDINGS:
         raise ConfigError(
             f"output {out} ends in {path.suffix!r}; give a name that ends in .parquet or .csv, a folder that ends "
             f"in / for one part each moment, or {_TABLE}TABLE."

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from lead_propensity.config import Config
 from lead_propensity.data.engine import count_rows
-from lead_propensity.features import dataset, matrix, snapshots
+from lead_propensity.features import dataset, matrix, snapshots, standing
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.dataset import Plan
 from lead_propensity.model.propensity import PropensityModel
@@ -118,17 +118,17 @@ class Score:
         return scoring.SCORES
 
     def work(self, con: duckdb.DuckDBPyConnection, config: Config) -> tuple[pa.Table, Counts]:
-        unclear = count_rows(con, "unclear_leads")
         if not count_rows(con, "leads"):
-            return self.schema.empty_table(), {"unclear": unclear}
-        model = self.model.loaded()
+            return self.schema.empty_table(), {}
+        standing.make(con, config.snapshots, self.moment)
+        unscored, model = standing.counts(con), self.model.loaded()
         level, routes = (self.shift, self.until), config.bands.routes
         pieces = night.open_leads(con, config, model, self.moment)
         words = None if self.wording is None else Wording.model_validate(self.wording)
         table = pa.concat_tables(
             night.scores(model, piece, level, routes, self.scored_at, words) for piece in pieces
         )
-        return table, {**Counter(table["band"].to_pylist()), "unclear": unclear}
+        return table, {**Counter(table["band"].to_pylist()), **unscored}
 
 
 @dataclass(frozen=True)

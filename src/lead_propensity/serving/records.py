@@ -1,0 +1,87 @@
+"""The records folder of a target: one line for each run of `score`, and what its last run set aside.
+
+```text
+scores.records/
+  runs.jsonl             one JSON object a line, the oldest first
+  not_scored.parquet     lead_id, reason: leads of the last run that it could not score
+  quarantine/            rows of the last run that broke the contract, one Parquet a table
+```
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lead_propensity.config import Config
+from lead_propensity.data.locks import Lock
+from lead_propensity.errors import ConfigError, DataError
+from lead_propensity.serving import sinks
+
+RUNS, NOT_SCORED, QUARANTINE = "runs.jsonl", "not_scored.parquet", "quarantine"
+_SUFFIX = ".records"
+
+
+def records_folder(out: str | Path, config: Config) -> Path:
+    """Of the target `out`: `score.records`, else beside the file or folder; of a table in the working directory.
+
+    Raises ConfigError unless `out` names a place for scores.
+    """
+    place = sinks.place_of(str(out))
+    if config.score.records is not None:
+        return config.resolve(config.score.records)
+    if isinstance(place, Path):
+        ending = place.suffix if place.suffix in sinks.ENDINGS else ""
+        return place.with_name(place.name.removesuffix(ending) + _SUFFIX)
+    table = f"{place.schema}.{place.table}" if place.schema else place.table
+    return Path(re.sub(r"[^\w.-]", "_", table).lstrip(".") + _SUFFIX)
+
+
+def append(folder: Path, record: Mapping[str, Any]) -> None:
+    """Add a line. What a killed run left of its own is taken away first.
+
+    Raises ConfigError where the folder cannot be written.
+    """
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    path = folder / RUNS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with Lock.waited(folder / ".lock"), path.open("a+b") as file:
+            file.seek(0)
+            file.truncate(_whole(file.read()))
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ConfigError(
+            f"the record of the run cannot be written: {path}: {error}. Make room there, or name another folder "
+            "in score.records."
+        ) from error
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The records, the oldest first; none where there is no folder. A half-written last line is left out.
+
+    Raises DataError for any other line that is no record.
+    """
+    path = folder / RUNS
+    content = path.read_bytes() if path.exists() else b""
+    lines = content[: _whole(content)].decode("utf-8", errors="replace").split("\n")[:-1]
+    return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
+
+
+def _whole(content: bytes) -> int:
+    """How many bytes the whole lines take."""
+    return content.rfind(b"\n") + 1
+
+
+def _parsed(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{path}, line {number}: no JSON ({error}). Remove the line.") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{path}, line {number}: no JSON object. Remove the line.")
+    return record
