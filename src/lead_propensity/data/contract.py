@@ -56,6 +56,11 @@ def column_problems(raw: RawTable) -> Iterator[str]:
             f"data.{raw.name}.exclude: no column {theirs!r} in {raw.source}{_near(theirs, raw.offered)}"
         )
     for ours, theirs in _wanted(raw).items():
+        if theirs in raw.repeated:
+            yield (
+                f"{raw.name}.{ours}: {raw.source} has more than one column {theirs!r}. Leave one of them in the "
+                "file, or give each a name of its own."
+            )
         if theirs not in raw.columns:
             hidden = " (it is excluded)" if theirs in raw.offered else ""
             yield (

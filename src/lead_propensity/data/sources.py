@@ -11,6 +11,7 @@ import pyarrow as pa
 from lead_propensity.config import Config, DataConfig, TableSource
 from lead_propensity.data import postgres
 from lead_propensity.data.engine import identifier, literal, lock_down
+from lead_propensity.data.headers import CSV_FORM, repeated, require_divided
 from lead_propensity.data.postgres import Queries
 from lead_propensity.errors import ConfigError, DataError
 
@@ -40,6 +41,8 @@ class RawTable:
     """By their name, without the excluded ones."""
     offered: tuple[str, ...]
     """Their names, with the excluded ones."""
+    repeated: tuple[str, ...] = ()
+    """Names that more than one column of the file has: nobody can say which is meant."""
 
     @property
     def sql_name(self) -> str:
@@ -97,11 +100,13 @@ def _views(
     with postgres.answered(asked) as queries:
         for name, schema in queries.schemas.items():
             con.register(_view(name), schema.empty_table())
-        raws = [
-            _described(con, name, table, str(paths.get(_view(name), _origin(name, table))))
-            for name, table in tables.items()
-        ]
-        yield raws, queries
+        yield (
+            [
+                _described(con, name, table, paths.get(_view(name)))
+                for name, table in tables.items()
+            ],
+            queries,
+        )
     for name in {*readers, *map(_view, tables)} - set(map(_view, asked)):
         con.execute(f"DROP VIEW {identifier(name)}")
     for name in asked:
@@ -136,12 +141,22 @@ def _view(table: str) -> str:
 
 
 def _described(
-    con: duckdb.DuckDBPyConnection, name: str, table: TableSource, source: str
+    con: duckdb.DuckDBPyConnection, name: str, table: TableSource, path: Path | None
 ) -> RawTable:
-    described = con.execute(f"DESCRIBE {identifier(_view(name))}").fetchall()
+    source = _origin(name, table) if path is None else str(path)
+    with reading(source):  # a name in a damaged file need be no text
+        described = con.execute(f"DESCRIBE {identifier(_view(name))}").fetchall()
+    offered = tuple(row[0] for row in described)
     kept = [(row[0], row[1]) for row in described if row[0] not in table.exclude]
     columns = {theirs: Column(f"c{place}", kind) for place, (theirs, kind) in enumerate(kept)}
-    return RawTable(name, source, table, columns, tuple(row[0] for row in described))
+    if path is None:
+        return RawTable(name, source, table, columns, offered)
+    files = files_of(path)
+    with reading(source):
+        if kind_of(files[0]) == "csv":
+            require_divided(con, files, offered)
+        twice = repeated(con, files, offered)
+    return RawTable(name, source, table, columns, offered, twice)
 
 
 def _places(raw: RawTable) -> str:
@@ -183,14 +198,14 @@ def _require_one_select(con: duckdb.DuckDBPyConnection, name: str, sql: str) -> 
 
 
 def reader(files: Sequence[Path], null_values: tuple[str, ...]) -> str:
-    """SQL that reads files of one kind. Only the delimiter of CSV is guessed: a guess of more loses lines."""
+    """SQL that reads files of one kind."""
     listed = "[" + ", ".join(literal(str(file)) for file in files) + "]"
     if kind_of(files[0]) == "parquet":
         return f"read_parquet({listed}, union_by_name = true)"
     nulls = "[" + ", ".join(literal(value) for value in null_values) + "]"
     return (
         f"read_csv({listed}, all_varchar = true, header = true, union_by_name = true, nullstr = {nulls}, "
-        "quote = '\"', escape = '\"', comment = '', skip = 0, sample_size = 20480)"
+        f"{CSV_FORM})"
     )
 
 
@@ -250,8 +265,19 @@ def reading(source: str) -> Iterator[None]:
     except duckdb.OutOfMemoryException:
         raise  # no fault of the file: see database.opened
     except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two: read through Arrow
-        message = str(error).split("\nPossible")[0].strip()
         raise DataError(
-            f"{source} cannot be read: {message}\n"
-            "CSV must be UTF-8 with one header line and as many fields in every line."
+            f"{source} cannot be read: {_shortened(str(error))}{_form(source)}"
         ) from error
+
+
+def _shortened(message: str) -> str:
+    """Without DuckDB's advice on its own options and our own SQL; a line may quote a whole cell of the file."""
+    lines = message.split("\nPossible")[0].split("\n\nLINE 1: CREATE")[0].strip().splitlines()
+    kept = lines if len(lines) <= 8 else [*lines[:4], "...", *lines[-3:]]
+    return "\n".join(f"{line[:300]} ..." if len(line) > 300 else line for line in kept)
+
+
+def _form(source: str) -> str:
+    if source.lower().endswith(".parquet"):
+        return "\nWrite the file again: it is damaged, or no Parquet."
+    return "\nCSV must be UTF-8 with one header line and as many fields in every line."
