@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +13,10 @@ from pathlib import Path
 
 from lead_propensity.data.locks import Lock
 from lead_propensity.errors import ConfigError
+from lead_propensity.files import new_folder
+
+_LEFT = re.compile(r"\.(?P<target>.+)\.\d+\.part")
+"""What `files` calls the scratch of a target; the number is the process."""
 
 
 @contextmanager
@@ -21,6 +27,7 @@ def alone(target: Path) -> Iterator[None]:
     taken over, half-written scratch files of the target included. The file says who holds it, for the
     message only. Raises ConfigError where another run holds it, or the folder cannot be used.
     """
+    target = named(target)
     path = target.with_name(f".{target.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,11 +50,46 @@ def alone(target: Path) -> Iterator[None]:
                 path.unlink()
 
 
+@contextmanager
+def alone_in_new(folder: Path) -> Iterator[Path]:
+    """`files.new_folder`, and nobody else makes `folder` meanwhile.
+
+    What killed runs left half-made beside it goes first, whatever it was to be called: rows of customers
+    are in it, and a run that is named after its time never comes back to its own.
+    """
+    folder = named(folder)
+    with alone(folder), new_folder(folder) as scratch:
+        for left in folder.parent.glob(".*.part"):
+            dead = _LEFT.fullmatch(left.name)
+            if dead is not None and dead["target"] != folder.name and left.is_dir():
+                _remove_if_dead(folder.with_name(dead["target"]))
+        yield scratch
+
+
 def clear(target: Path) -> None:
     """Remove the scratch files that killed runs left of `target`; only for who is `alone` with it."""
     for left in target.parent.glob(f".{escape(target.name)}.*.part"):
-        with suppress(OSError):
-            left.unlink()
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                left.unlink()
+
+
+def named(path: Path) -> Path:
+    """The path with a name of its own: `.` and `..` have none. Raises ConfigError where there is none."""
+    found = path if path.name not in ("", "..") else path.resolve()
+    if not found.name:
+        raise ConfigError(f"{path} is no place to write to. Give another one.")
+    return found
+
+
+def _remove_if_dead(target: Path) -> None:
+    """The scratch of a run that was killed: it left its lock, too, which nobody holds."""
+    path = target.with_name(f".{target.name}.lock")
+    if path.is_file():
+        with suppress(ConfigError, OSError), alone(target):
+            pass  # whoever comes in clears the scratch, and takes the lock file away
 
 
 def _locked(path: Path) -> Lock | None:

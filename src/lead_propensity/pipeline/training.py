@@ -14,6 +14,7 @@ from lead_propensity.config import Config
 from lead_propensity.data import tables
 from lead_propensity.data.database import digest, opened
 from lead_propensity.data.tables import Check
+from lead_propensity.data.targets import alone_in_new
 from lead_propensity.data.workroom import entered
 from lead_propensity.evaluation import leakage
 from lead_propensity.evaluation.backtest import decide_refit
@@ -25,7 +26,7 @@ from lead_propensity.evaluation.why import why_hot
 from lead_propensity.features import dataset, segments, stages
 from lead_propensity.features.sampling import Sample
 from lead_propensity.features.traces import traces
-from lead_propensity.files import new_folder, write_parquet, write_text
+from lead_propensity.files import write_parquet, write_text
 from lead_propensity.model import wording
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.refitting import refitted, start_of_test
@@ -56,7 +57,7 @@ def train(config: Config, out: Path | str | None = None, progress: Progress = si
     """
     started, told = datetime.now(UTC), wording.of_config(config) or wording.english()
     folder = Path(out) if out else Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
-    with new_folder(folder) as scratch, entered(config.engine.work_folder) as room:
+    with alone_in_new(folder) as scratch, entered(config.engine.work_folder) as room:
         with opened(config.engine) as (con, allowance):
             found, sampled = _learnable(con, config, folder, progress)
             data_digest = digest(con)  # of all leads that are here: the plan may keep a sample
