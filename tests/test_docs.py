@@ -46,7 +46,7 @@ def test_every_key_says_what_it_means():
     assert [key for key, meaning in rows if not meaning.strip()] == []
     assert [key for key, meaning in rows if meaning == f"See [{key}](#{key})."] == [
         *("data", "snapshots", "features", "split", "model", "bands"),
-        *("report", "score", "registry", "gate", "engine"),
+        *("report", "score", "registry", "gate", "monitor", "engine"),
     ]
 
 

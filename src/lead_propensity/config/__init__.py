@@ -5,6 +5,7 @@ from lead_propensity.config.base import CRITERIA, Criterion, Days, Strict
 from lead_propensity.config.file import load
 from lead_propensity.config.gate import GateConfig
 from lead_propensity.config.limits import LimitsConfig
+from lead_propensity.config.monitor import MonitorConfig
 from lead_propensity.config.report import ReportConfig
 from lead_propensity.config.sources import DealsSource, ExportedSource, TableSource
 from lead_propensity.config.tree import (
@@ -36,6 +37,7 @@ __all__ = [
     "GateConfig",
     "LimitsConfig",
     "ModelConfig",
+    "MonitorConfig",
     "ReportConfig",
     "Route",
     "RoutesConfig",

@@ -12,6 +12,7 @@ from lead_propensity.config.bands import BandsConfig
 from lead_propensity.config.base import Criterion, Days, Share, Strict
 from lead_propensity.config.credentials import refuse_connections
 from lead_propensity.config.gate import GateConfig
+from lead_propensity.config.monitor import MonitorConfig
 from lead_propensity.config.paths import resolve
 from lead_propensity.config.report import ReportConfig
 from lead_propensity.config.score import ScoreConfig
@@ -261,6 +262,7 @@ class Config(Strict):
     score: ScoreConfig = ScoreConfig()
     registry: RegistryConfig = RegistryConfig()
     gate: GateConfig = GateConfig()
+    monitor: MonitorConfig = MonitorConfig()
     engine: EngineConfig = EngineConfig()
 
     _folder: Path = PrivateAttr(default=Path())

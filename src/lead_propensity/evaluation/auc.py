@@ -7,10 +7,10 @@ of clustered ROC curve data" (1997); with one row a group it is that of DeLong e
 import math
 
 import numpy as np
-from scipy.stats import rankdata
 
 from lead_propensity.evaluation import compare as paired
 from lead_propensity.evaluation.metrics import Floats
+from lead_propensity.model.ranking import placements
 
 
 def auc_gap(one: Floats, other: Floats, won: Floats, group: np.ndarray) -> tuple[float, float]:
@@ -21,19 +21,9 @@ def auc_gap(one: Floats, other: Floats, won: Floats, group: np.ndarray) -> tuple
     groups = int(group.max(initial=-1)) + 1
     if groups < 2 or won.min() == won.max():
         return math.nan, math.nan
-    first, second = (_placements(score, won) for score in (one, other))
+    first, second = (placements(score, won) for score in (one, other))
     gap = float(first[won == 1].mean() - second[won == 1].mean())
     wins, lost = won.sum(), len(won) - won.sum()
     share = np.where(won == 1, 1 / wins, 1 / lost)
     pulls = paired.by_group((first - second - gap) * share, group)
     return gap, float(np.sqrt(groups / (groups - 1) * np.sum(pulls * pulls)))
-
-
-def _placements(score: Floats, won: Floats) -> Floats:
-    """Of each won row the share of lost rows below it, of each lost one the share of won rows above; ties half."""
-    rank = rankdata(score)
-    placed = np.empty(len(score))
-    for mask in (won == 1, won == 0):
-        below = (rank[mask] - rankdata(score[mask])) / (len(score) - mask.sum())
-        placed[mask] = below if won[mask][0] == 1 else 1 - below
-    return placed

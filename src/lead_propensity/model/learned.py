@@ -18,10 +18,12 @@ from lead_propensity.model.fitting import Main, Side
 from lead_propensity.model.grades import Grades
 from lead_propensity.model.learners import BaseRate, Blend, BoostedTrees, Logistic, Member
 from lead_propensity.model.level import LevelTracker
+from lead_propensity.model.reference import Reference
 from lead_propensity.model.smooth import SmoothEncoding
 from lead_propensity.model.wording import Wording, english
 
-FORMAT = 3
+FORMAT = 4
+_TREES = {Catalogue: "features", Bands: "bands", Reference: "reference", Scorecard: "rules"}
 
 
 def _no_rules() -> dict[str, Any]:
@@ -72,6 +74,8 @@ class Learned:
     grades: Grades
     level: LevelTracker
     bands: Bands
+    reference: Reference
+    """What features, scores and bands looked like on the stock that the bands were made on."""
     horizon_days: int | None
     """None: as exported."""
     labels_until: int
@@ -113,6 +117,7 @@ class Learned:
             "model.json": self._head(),
             "features.json": self.catalogue.to_json(),
             "bands.json": self.bands.to_json(),
+            "reference.json": self.reference.to_json(),
             "rules.json": self.rules,
             "wording.json": self.wording.to_json(),
             "trials.json": {"trials": self.trials.to_dict("records")},
@@ -160,10 +165,7 @@ class Learned:
     def _from_files(cls, files: dict[str, bytes]) -> Self:
         head = _head(files)
         learners = head["learners"]
-        trees = {
-            kind: _tree(kind, name, files)
-            for kind, name in ((Catalogue, "features"), (Bands, "bands"), (Scorecard, "rules"))
-        }
+        trees = {kind: _tree(kind, name, files) for kind, name in _TREES.items()}
         learned = cls(
             catalogue=Catalogue.from_json(trees[Catalogue]),
             main=_main(learners["main"], files),
@@ -174,6 +176,7 @@ class Learned:
             grades=Grades.from_json(head["grades"]),
             level=LevelTracker.from_json(head["level"]),
             bands=Bands.from_json(trees[Bands]),
+            reference=Reference.from_json(trees[Reference]),
             horizon_days=head["horizon_days"],
             labels_until=head["labels_until"],
             oldest_age_days=head["oldest_age_days"],

@@ -31,6 +31,8 @@ from lead_propensity.model.learned import Learned
 from lead_propensity.model.learners import Blend, in_batches
 from lead_propensity.model.level import Calendar, Earlier, LevelTracker, Scored, decide
 from lead_propensity.model.reasons import Reasons, explain
+from lead_propensity.model.reference import Reference
+from lead_propensity.model.stock import stock_of
 from lead_propensity.model.wording import Wording
 from lead_propensity.progress import Progress, silent
 
@@ -80,8 +82,7 @@ class Parts:
                 f"percentage can be checked against it. {_more_leads(data)}Give more history, or lengthen "
                 "split.calibrate_days (as exported: split.calibrate_share)."
             )
-        stock = data.part("burn_in", "calibrate", population="stock")
-        return cls(train, calibrate, stock if len(stock) else calibrate)
+        return cls(train, calibrate, stock_of(data))
 
     @property
     def labels_until(self) -> int:
@@ -183,6 +184,7 @@ class PropensityModel(Learned):
             grades=Grades.fit(*sides),
             level=level,
             bands=bands,
+            reference=Reference.of(parts.stock, members.main, calibrated.main, bands),
             horizon_days=None if as_exported else config.snapshots.horizon_days,
             labels_until=parts.labels_until,
             oldest_age_days=parts.oldest_age_days,

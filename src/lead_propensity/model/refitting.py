@@ -17,6 +17,7 @@ from lead_propensity.model.folds import known_by
 from lead_propensity.model.grades import Grades
 from lead_propensity.model.level import tracked
 from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.model.stock import stock_of
 
 MOST_ROUNDS = 1.3
 """More rows carry more boosting rounds, but at most so many times those that the folds chose."""
@@ -75,13 +76,16 @@ def refitted(
         sides, calibrate = refit_sides(known, config), known.part("calibrate")
         again = replace(model, main=main, fit_side=sides["fit"], interest_side=sides["interest"])
         score, logistic = main.raw_score(latest.X), again.logistic.raw_score(latest.X)
+        calibrator = anchored(model.calibrator, score, latest.won)
+        bands = _same_rank(model, main, calibrate)
         return replace(
             again,
             grades=Grades.fit(*(sides[name].raw_score(calibrate.X) for name in SIDES)),
-            calibrator=anchored(model.calibrator, score, latest.won),
+            calibrator=calibrator,
             logistic_calibrator=anchored(model.logistic_calibrator, logistic, latest.won),
             level=replace(model.level, after=int(known.keys["order"].max())),
-            bands=_same_rank(model, main, calibrate),
+            bands=bands,
+            reference=model.reference.again(stock_of(data), main, calibrator, bands),
             labels_until=int(known.keys["label_known_at"].max()),
             choices=choices,
             notes=_told_anew(model, choices),

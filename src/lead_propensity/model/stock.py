@@ -73,3 +73,9 @@ class Stock:
         """n booleans."""
         known: np.ndarray = ~np.isnan(self.won)
         return known
+
+
+def stock_of(data: Dataset) -> Dataset:
+    """The stock that the bands are made on, with the date before it; as exported the calibrate part itself."""
+    stock = data.part("burn_in", "calibrate", population="stock")
+    return stock if len(stock) else data.part("calibrate")

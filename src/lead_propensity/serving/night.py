@@ -16,6 +16,7 @@ from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.wording import Wording
 from lead_propensity.progress import Progress, silent
 from lead_propensity.serving import scoring
+from lead_propensity.serving.drifting import Watched
 
 
 def card_of(model: PropensityModel) -> Scorecard:
@@ -72,12 +73,15 @@ def scores(
     limits: RoutesConfig,
     scored_at: pd.Timestamp,
     wording: Wording | None = None,
+    watched: Watched | None = None,
 ) -> pa.Table:
     """One row a lead, by the schema `scoring.SCORES`, at a level and until when deals were known for it.
 
-    The reasons are told in the model's own words unless `wording` gives others.
+    The reasons are told in the model's own words unless `wording` gives others. `watched` looks on.
     """
     shift, until = (np.repeat(one, len(data)) for one in level)
     frame = scoring.scored(model, data, shift, until, limits)
+    if watched is not None:
+        watched.see(data, frame)
     why = scoring.reasons(model, data, frame, wording)
     return scoring.scores_table(frame, why, model, scored_at)
