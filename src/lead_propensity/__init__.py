@@ -8,7 +8,15 @@ from lead_propensity.data.simulate import simulate
 from lead_propensity.errors import ConfigError, DataError, LeadPropensityError, ModelError
 from lead_propensity.features.custom import CustomFeature, History
 from lead_propensity.model.propensity import PropensityModel
-from lead_propensity.pipeline import check, features, load_model, score, train, write_features
+from lead_propensity.pipeline import (
+    check,
+    features,
+    load_model,
+    recalibrate,
+    score,
+    train,
+    write_features,
+)
 from lead_propensity.reporting.stored import report_again
 from lead_propensity.reporting.two_runs import compare_runs
 
@@ -28,6 +36,7 @@ __all__ = [
     "features",
     "load_config",
     "load_model",
+    "recalibrate",
     "report_again",
     "score",
     "simulate",

@@ -1,4 +1,4 @@
-"""The commands of the registry: promote, rollback, history."""
+"""The commands of the registry: recalibrate, promote, rollback, history."""
 
 import json
 from collections.abc import Mapping
@@ -21,6 +21,33 @@ Registered = Annotated[
         metavar="NAME|CONFIG", help="A registered model's name, or the dataset's YAML file."
     ),
 ]
+
+
+@app.command(
+    epilog="Example: `lead-propensity recalibrate acme.yaml --model models:/lead-propensity-acme@champion`"
+)
+def recalibrate(
+    config: ConfigPath,
+    model: Annotated[
+        str, typer.Option(help="A run folder, models:/NAME@champion or models:/NAME/VERSION.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder, new or empty (default: models/NAME/TIME).")
+    ] = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit calibrator and bands again on newly matured deals: a new challenger; exit code 3 if too few matured.
+
+    Before and after are judged on the later part of them. Where the old calibration is as good, nothing is changed.
+    """
+    from lead_propensity import pipeline
+
+    settings = load(config, overrides or ())
+    with progress(quiet) as report:
+        run = pipeline.recalibrate(settings, model, out, report)
+    if not quiet:
+        _print_recalibrated(run)
 
 
 @app.command(
@@ -109,6 +136,30 @@ def history(
         console().print(told, markup=False, highlight=False)
     elif not quiet:
         _print_history(called, changes, None if now is None else now.number)
+
+
+def _print_recalibrated(run: Any) -> None:
+    card, screen = run.scorecard, console()
+    screen.print(card["sentence"], style="bold", markup=False, highlight=False)
+    found = card["recalibration"]
+    table = Table("figure", "before", "after")
+    names = {
+        "log_loss": "log loss",
+        "brier": "Brier score",
+        "expected_to_observed": "expected to observed",
+        "smooth_error": "smooth calibration error",
+    }
+    for key, name in names.items():
+        sides = [_figure(found[side][key]["value"], ".4f") for side in ("before", "after")]
+        table.add_row(name, *sides)
+    newly = [_figure(found[side]["newly_hot_per_week"], ".1f") for side in ("before", "after")]
+    table.add_row("newly hot leads a week", *newly)
+    table.caption = f"snapshots from {card['judged'][0]} until {card['judged'][1]}"
+    screen.print(table, markup=False)
+    screen.print(f"report: {run.folder / 'report.html'}", markup=False, highlight=False)
+    if run.logged is not None:
+        where = f"{run.logged.model_uri} in {run.logged.tracking_uri}"
+        screen.print(f"model:  {where}", markup=False, highlight=False)
 
 
 def _called(name: str) -> str:

@@ -44,8 +44,8 @@ def scorecard(
     `predictions` and `context` are what training leaves. Raises DataError where the test part holds
     no snapshot with a known outcome.
     """
-    context = _plain(context)  # as it is written: from the files the same figures come out again
-    test, stock = _populations(_tidy(predictions), context["shape"] == "as exported")
+    context = plain(context)  # as it is written: from the files the same figures come out again
+    test, stock = _populations(tidy(predictions), context["shape"] == "as exported")
     rules = context.get("rules") or NO_RULES
     card: dict[str, Any] = {key: context.get(key) for key in PASSED_ON}
     card |= {"seed": seed, "rules": dict(rules)}
@@ -62,7 +62,7 @@ def scorecard(
     card["matrix"] = fit_interest(stock)
     card["importance"] = _importance(context.get("importance") or [])
     card["context"] = {key: value for key, value in context.items() if key not in PASSED_ON}
-    card = _plain(card)
+    card = plain(card)
     return {"verdict": verdict(card), **card, "figures": _figures(card)}
 
 
@@ -78,7 +78,7 @@ def _populations(frame: pd.DataFrame, exported: bool) -> tuple[pd.DataFrame, pd.
     return test, frame if stock.empty and exported else stock
 
 
-def _tidy(predictions: pd.DataFrame) -> pd.DataFrame:
+def tidy(predictions: pd.DataFrame) -> pd.DataFrame:
     """A fixed row order, `as_of` as UTC times or NaT, and a group for every lead."""
     frame = predictions.sort_values(["order", "lead_id", "population"], ignore_index=True)
     as_of = frame["as_of"]
@@ -181,12 +181,12 @@ def _walked_figures(backtest: Mapping[str, Any] | None) -> dict[str, float | Non
     return flat
 
 
-def _plain(node: Any) -> Any:
+def plain(node: Any) -> Any:
     """JSON of the node: numbers rounded to ten significant digits, so that files are stable."""
     if isinstance(node, Mapping):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {str(key): plain(value) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return [_plain(value) for value in node]
+        return [plain(value) for value in node]
     if isinstance(node, float | np.floating):
         return float(f"{node:.10g}") if math.isfinite(node) else None
     if isinstance(node, np.integer):

@@ -40,6 +40,41 @@ def evidence(judged: pd.DataFrame, pace: Pace | None, limits: GateConfig) -> dic
     }
 
 
+@dataclass(frozen=True)
+class TwoParts:
+    """Whether an earlier and a later part both hold enough, and in words what they hold."""
+
+    enough: bool
+    sentence: str
+
+
+def of_two_parts(
+    earlier: pd.DataFrame, later: pd.DataFrame, pace: Pace | None, limits: GateConfig
+) -> TwoParts:
+    """As `evidence`, of two parts between which the time is cut in halves: each must hold enough by itself.
+
+    A day more lengthens each of them by half a day, so the date is twice as far.
+    """
+    parts = {"earlier": evidence(earlier, None, limits), "later": evidence(later, None, limits)}
+    missing = [
+        max(limit - part[name] for part in parts.values())
+        for name, limit in (("wins", limits.min_wins), ("leads", limits.min_leads))
+    ]
+    enough = all(part["enough"] for part in parts.values())
+    day = None if enough else _ready_on(2 * missing[0], 2 * missing[1], pace)
+    when = "" if day is None else f" until about {day:%Y-%m-%d}, at last year's pace"
+    held = ", ".join(
+        f"{part['wins']:,} won of {part['leads']:,} leads in the {name} part"
+        for name, part in parts.items()
+    )
+    told = "To fit on and to judge by" if enough else f"Not enough evidence{when}"
+    return TwoParts(
+        enough,
+        f"{told}: of what matured after the last label that was learned, {held}; needed in each: "
+        f"{limits.min_wins:,} won (gate.min_wins) of {limits.min_leads:,} leads (gate.min_leads).",
+    )
+
+
 def _ready_on(wins: int, leads: int, pace: Pace | None) -> datetime | None:
     """When so many more won leads and leads will have matured, at the pace of the last year."""
     if pace is None:

@@ -123,6 +123,14 @@ class Bands:
             found[-1] = replace(found[-1], lower=self.tested.target)
         return tuple(found)
 
+    @property
+    def promised(self) -> dict[str, float]:
+        """The rate that each band promised to reach; a band without one promised nothing."""
+        promised = {row.band: row.lower for row in self.promises if row.n}
+        if self.hot_refused:
+            promised.pop("hot", None)
+        return promised
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

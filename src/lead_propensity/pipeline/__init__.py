@@ -2,10 +2,12 @@
 
 from lead_propensity.pipeline.checking import check, leaks
 from lead_propensity.pipeline.matrices import WrittenFeatures, features, write_features
+from lead_propensity.pipeline.recalibrating import RecalibratedRun, recalibrate
 from lead_propensity.pipeline.scoring import ScoredLeads, load_model, score
 from lead_propensity.pipeline.training import TrainedRun, train
 
 __all__ = [
+    "RecalibratedRun",
     "ScoredLeads",
     "TrainedRun",
     "WrittenFeatures",
@@ -13,6 +15,7 @@ __all__ = [
     "features",
     "leaks",
     "load_model",
+    "recalibrate",
     "score",
     "train",
     "write_features",

@@ -31,18 +31,33 @@ class Fresh:
 
 
 @dataclass(frozen=True)
-class _Span:
+class Span:
+    """Which snapshots there must be, in units of `order`."""
+
     after: int
+    """Those later than this tell the level."""
     judged_from: int
     label_delay: int
 
     @classmethod
-    def of(cls, models: list[PropensityModel]) -> "_Span":
+    def of(cls, models: list[PropensityModel]) -> "Span":
         return cls(
             min(model.level.after for model in models),
             max(model.labels_until for model in models),
             max(model.level.label_delay for model in models),
         )
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the table `snapshots` holds."""
+
+    until: int
+    """When the last mature snapshot could be."""
+    pace: Pace | None
+    """How fast leads mature; None where rows carry no time."""
+    weight: float = 1.0
+    """How many leads each one stands for."""
 
 
 def fresh(
@@ -64,8 +79,8 @@ def fresh(
     _require_one_question(models)
     for model in models:
         dataset.require_tables(config, model.catalogue, night.card_of(model))
-    span = _Span.of(models)
-    until, pace = _make_snapshots(con, config, exported_at, models[0].horizon_days, span)
+    span = Span.of(models)
+    made = make_snapshots(con, config, exported_at, models[0].horizon_days, span)
     frames = [_scored(con, config, model, progress, allowance) for model in models]
     judged, stock = _populations(frames[0], as_exported=config.data.exported is not None)
     if champion is not None:
@@ -74,7 +89,7 @@ def fresh(
         judged = judged.merge(said, on=["lead_id", "order", "population"], validate="one_to_one")
     if not any(True for _ in night.card_of(challenger).lines()):
         judged = judged.drop(columns="rules_points")
-    return Fresh(judged, stock, span.judged_from, until, pace)
+    return Fresh(judged, stock, span.judged_from, made.until, made.pace)
 
 
 def _require_one_question(models: list[PropensityModel]) -> None:
@@ -88,25 +103,26 @@ def _require_one_question(models: list[PropensityModel]) -> None:
         )
 
 
-def _make_snapshots(
+def make_snapshots(
     con: duckdb.DuckDBPyConnection,
     config: Config,
     exported_at: int,
     horizon_days: int | None,
-    span: _Span,
-) -> tuple[int, Pace | None]:
-    """Fill `snapshots`; returns when the last one could be, and how fast leads mature."""
+    span: Span,
+) -> Made:
+    """Fill `snapshots`, see `snapshots.make_matured`."""
     if horizon_days is None:
         exported.make_matured(con, span.after, span.judged_from, span.label_delay)
         last = con.execute("SELECT coalesce(max(place), -1) FROM snapshots").fetchall()[0][0]
-        return int(last), None
-    sample(con, config.snapshots.max_leads)
+        return Made(int(last), None)
+    sampled = sample(con, config.snapshots.max_leads)
     asked = config.snapshots.model_copy(update={"horizon_days": horizon_days})
     until = snapshots.make_matured(
         con, asked, exported_at, span.after, span.judged_from, span.label_delay
     )
     wins, leads = snapshots.pace(con, exported_at)
-    return until, Pace(exported_at + max(0, span.judged_from - until), wins, leads)
+    pace = Pace(exported_at + max(0, span.judged_from - until), wins, leads)
+    return Made(until, pace, sampled.weight)
 
 
 def _scored(

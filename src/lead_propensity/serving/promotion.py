@@ -49,8 +49,11 @@ class _Judged:
     card: dict[str, Any]
 
     @classmethod
-    def of(cls, version: Version, scratch: Path) -> "_Judged":
+    def of(cls, version: Version, scratch: Path, deployed: bool = False) -> "_Judged":
+        """The evaluated model or, where it is asked for, the `deployed` one."""
         card = registry.scorecard_of(version)
+        if deployed:
+            card = {**card, "evaluated_model_id": card["model_id"]}
         folder = registry.fetch_evaluated(version, card, scratch / str(version.number))
         model = PropensityModel.load(folder)
         if model.model_id != card["evaluated_model_id"]:
@@ -172,13 +175,15 @@ def _judge(
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         new = _Judged.of(version, Path(scratch))
-        old = None if champion is None else _Judged.of(champion, Path(scratch))
+        # A recalibrated model has the members of the deployed one: no other pair differs in its calibration alone.
+        same = champion is not None and new.card.get("recalibrated_from") == champion.model_id
+        old = None if champion is None else _Judged.of(champion, Path(scratch), deployed=same)
     seen = _fresh(config, new, old, progress)
     mine = Attempt(new.model.model_id, seen.judged_from, seen.judged_until)
     others = champions.attempts(version.name)
     told = gate.Facts(
         base_rate=float(new.card["base_rate_calibrate"]),
-        promised=_promised(new.model),
+        promised=new.model.bands.promised,
         alarms=(new.card.get("leaks") or {}).get("alarms") or (),
         attempts=1 + sum(_is_another(one, mine) for one in others),
         pace=seen.pace,
@@ -217,13 +222,6 @@ def _require_same_export(here: str, models: list[_Judged]) -> None:
             "tell what they have learned from. Train on this export with the settings of both, or decide yourself: "
             "--force with --reason."
         )
-
-
-def _promised(model: PropensityModel) -> dict[str, float]:
-    promised = {row.band: row.lower for row in model.bands.promises if row.n}
-    if model.bands.hot_refused:
-        promised.pop("hot", None)
-    return promised
 
 
 def _is_another(one: Attempt, mine: Attempt) -> bool:

@@ -1,0 +1,161 @@
+"""What matured after all that a model learned from, cut by time: to fit on, and to judge by."""
+
+from dataclasses import dataclass, replace
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from lead_propensity.config import Config, GateConfig, RoutesConfig
+from lead_propensity.data.workroom import IN_MEMORY, Allowance
+from lead_propensity.errors import Refused
+from lead_propensity.evaluation.waiting import Pace, of_two_parts
+from lead_propensity.features import dataset, matrix
+from lead_propensity.features.matrix import Dataset
+from lead_propensity.model.propensity import PropensityModel
+from lead_propensity.model.recalibrating import Newer
+from lead_propensity.progress import Progress, silent
+from lead_propensity.serving import night, scoring
+from lead_propensity.serving.fresh import Span, make_snapshots
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Two parts of equal length in units of `order`, with a purge of one label delay between them.
+
+    So every label of the earlier part was known when the later one began. By time alone: an edge that
+    looked at outcomes would sort by them.
+    """
+
+    earlier_from: int
+    earlier_until: int
+    """Not included."""
+    later_from: int
+    until: int
+    """Included: the last moment of which labels are known."""
+
+    @classmethod
+    def of(cls, labels_until: int, mature_until: int, label_delay: int) -> "Cut":
+        """Where there is no time for two parts, both hold nothing."""
+        half = max(0, mature_until - labels_until - label_delay) // 2
+        middle = labels_until + half
+        return cls(labels_until, middle, middle + label_delay, mature_until)
+
+
+@dataclass(frozen=True)
+class Matured:
+    """The mature snapshots that a model has not learned from, with its features and what it told their leads."""
+
+    data: Dataset
+    """Also the cohorts before them that may tell the level, part `cohort`."""
+    told: pd.DataFrame
+    """One row for each of `data`, as `scoring.scored` gives it."""
+    cut: Cut
+    pace: Pace | None
+
+    @property
+    def earlier(self) -> Newer:
+        """What is fitted on where the later part judges."""
+        return self._newer(self._earlier)
+
+    @property
+    def all(self) -> Newer:
+        """What is fitted on once the figures are made."""
+        return self._newer(self._order >= self.cut.earlier_from)
+
+    @property
+    def later(self) -> np.ndarray:
+        """Booleans: the rows that judge, both populations."""
+        mask: np.ndarray = self._order >= self.cut.later_from
+        return mask
+
+    def require_evidence(self, limits: GateConfig) -> None:
+        """Raises Refused where one of the parts holds too few won leads or leads, with a date if there is one."""
+        keys = self.data.keys
+        labelled = (keys["population"] == "training") & keys["won"].notna()
+        earlier, later = (keys[labelled & rows] for rows in (self._earlier, self.later))
+        found = of_two_parts(earlier, later, self.pace, limits)
+        if not found.enough:
+            raise Refused(found.sentence)
+
+    def said_by(self, model: PropensityModel, routes: RoutesConfig) -> pd.DataFrame:
+        """What `model` would have told the leads of the later part, its level known as it was at the time."""
+        return said(model, self.data, self.later, routes)
+
+    @property
+    def told_earlier(self) -> pd.DataFrame:
+        """What the model itself told the leads of the earlier part."""
+        return self.told[self._earlier].reset_index(drop=True)
+
+    @property
+    def told_later(self) -> pd.DataFrame:
+        """What it told those of the later part."""
+        return self.told[self.later].reset_index(drop=True)
+
+    @property
+    def _earlier(self) -> np.ndarray:
+        order = self._order
+        mask: np.ndarray = (order >= self.cut.earlier_from) & (order < self.cut.earlier_until)
+        return mask
+
+    @property
+    def _order(self) -> np.ndarray:
+        return self.data.keys["order"].to_numpy(np.int64)
+
+    def _newer(self, rows: np.ndarray) -> Newer:
+        keys, probability = self.data.keys, self.told["probability"].to_numpy(np.float64)
+        training = (keys["population"] == "training").to_numpy()
+        labelled = rows & training & keys["won"].notna().to_numpy()
+        stock = rows & ~training
+        if not stock.any():  # as exported
+            stock = labelled
+        looks = self.data.rows(stock)
+        return Newer(
+            self.data.rows(labelled),
+            probability[labelled],
+            _first_look_apart(looks),
+            probability[stock],
+        )
+
+
+def matured(
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    exported_at: int,
+    model: PropensityModel,
+    progress: Progress = silent,
+    allowance: Allowance = IN_MEMORY,
+) -> Matured:
+    """The snapshots from the moment on at which the last label was known that `model` learned.
+
+    `con` holds the checked tables. Raises DataError where they lack what the model is made of.
+    """
+    card, span = night.card_of(model), Span.of([model])
+    dataset.require_tables(config, model.catalogue, card)
+    made = make_snapshots(con, config, exported_at, model.horizon_days, span)
+    data = matrix.build(con, model.catalogue, card, progress, allowance)
+    data = replace(data, weight=made.weight)
+    told = said(model, data, np.ones(len(data), dtype=bool), config.bands.routes)
+    pace = made.pace
+    if pace is not None:  # two parts need a purge between them, too
+        ready = exported_at + max(0, span.judged_from + span.label_delay - made.until)
+        pace = replace(pace, ready_from=ready)
+    return Matured(data, told, Cut.of(span.judged_from, made.until, span.label_delay), pace)
+
+
+def said(
+    model: PropensityModel, data: Dataset, rows: np.ndarray, routes: RoutesConfig
+) -> pd.DataFrame:
+    """What `model` tells the leads of these rows; the level comes from all of `data` that was known by then."""
+    asked = data.rows(rows)
+    shift, until = scoring.level(model, asked.keys["order"].to_numpy(np.int64), data)
+    frame = scoring.scored(model, asked, shift, until, routes)
+    return frame.assign(weight=data.weight)
+
+
+def _first_look_apart(stock: Dataset) -> Dataset:
+    """Who is hot on the first weekly date is not newly hot: it counts as the date before the part."""
+    keys = stock.keys
+    first = (keys["population"] == "stock") & (keys["order"] == keys["order"].min())
+    keys = keys.assign(part=keys["part"].mask(first, "burn_in"), won=keys["won"].mask(first))
+    return replace(stock, keys=keys)
