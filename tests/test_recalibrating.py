@@ -154,6 +154,8 @@ def test_nothing_but_calibration_and_bands_changes(done: RecalibratedRun, traine
             *("labels_until", "notes", "choices"),
         }
     assert done.model is not None
+    assert done.model.reference.features == trained.model.reference.features
+    assert done.model.reference.scores != trained.model.reference.scores
     assert done.model.catalogue.fingerprint == trained.model.catalogue.fingerprint
 
 

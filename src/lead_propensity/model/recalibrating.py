@@ -115,6 +115,7 @@ def _recalibrated(
         logistic_calibrator=line,
         level=level,
         bands=bands,
+        reference=model.reference.rescored(_banded_on(newer.stock), model.main, main, bands),
         labels_until=_labels_until(newer),
         notes=_notes(model, main, bands, told),
         choices={
@@ -175,6 +176,13 @@ def _bands(
     leads = Candidates.of(stock, probability, raw_score, shown)
     foretold = Foretold.of(model.main.raw_score(newer.train.X), newer.told)
     return Bands.fit(config, Stock.of(stock, leads), model.oldest_age_days, foretold)
+
+
+def _banded_on(stock: Dataset) -> Dataset:
+    """The rows that a reference counts: those of the part `calibrate`, without the date before them."""
+    keys = stock.keys
+    part = keys["part"].where(keys["part"] == "burn_in", "calibrate")
+    return replace(stock, keys=keys.assign(part=part))
 
 
 def _labels_until(newer: Newer) -> int:

@@ -75,6 +75,13 @@ class Reference:
         told = type(self).of(stock, main, calibrator, bands)
         return replace(told, auc=self.auc, auc_error=self.auc_error)
 
+    def rescored(self, stock: Dataset, main: Main, calibrator: Calibrator, bands: Bands) -> Self:
+        """That of the same members with another calibrator and bands, made on newer stock.
+
+        Features stay those of what the members learned from, and so does the AUC: drift from it is still told.
+        """
+        return replace(self, scores=type(self).of(stock, main, calibrator, bands).scores)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

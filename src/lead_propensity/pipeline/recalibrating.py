@@ -12,10 +12,11 @@ from lead_propensity.config import Config
 from lead_propensity.data.database import digest, opened
 from lead_propensity.data.moments import words
 from lead_propensity.data.tables import Check
+from lead_propensity.data.targets import alone_in_new
 from lead_propensity.errors import ConfigError, ModelError
 from lead_propensity.evaluation import recalibrated as judged
 from lead_propensity.evaluation.backtest import day_or_row
-from lead_propensity.files import new_folder, write_text
+from lead_propensity.files import write_text
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.recalibrating import KEPT, Choice, choose, recalibrated
 from lead_propensity.pipeline.checking import checked
@@ -83,7 +84,7 @@ def recalibrate(
         )
     started, source = datetime.now(UTC), _Source.of(model_source, config.registered_name)
     folder = Path(out) if out else Path("models") / config.name / f"{started:%Y%m%dT%H%M%S_%fZ}"
-    with new_folder(folder) as scratch:
+    with alone_in_new(folder) as scratch:
         with opened(config.engine) as (con, allowance):
             found = checked(con, config, progress, learning=True)
             data_digest = digest(con)
