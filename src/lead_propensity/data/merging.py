@@ -1,12 +1,12 @@
 """A table that comes in pieces, written in one order to one file; never whole in memory."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -14,7 +14,9 @@ from lead_propensity.data.workroom import entered
 from lead_propensity.files import defused, replacing, require_table_name, write_table
 
 AT_ONCE_BYTES = 30_000_000
-"""Of the rows that are merged together."""
+"""Of the rows that are written together."""
+WINDOW = 4_096
+"""Rows of each piece that are in memory while the pieces are merged."""
 
 
 class Pieces:
@@ -24,7 +26,6 @@ class Pieces:
         self._folder, self._by = folder, list(by)
         self._first: pa.Table | None = None
         self._files: list[Path] = []
-        self._keys: list[pa.Table] = []
 
     def add(self, piece: pa.Table) -> None:
         """The first piece waits in memory: often it is the only one."""
@@ -39,8 +40,7 @@ class Pieces:
     def _put(self, piece: pa.Table) -> None:
         self._files.append(self._folder / f"piece-{len(self._files):05d}.arrow")
         with pa.ipc.new_file(self._files[-1], piece.schema) as writer:
-            writer.write_table(piece)
-        self._keys.append(piece.select(self._by))
+            writer.write_table(piece, max_chunksize=WINDOW)
 
     def write(self, path: Path) -> None:
         if self._first is not None:
@@ -56,27 +56,48 @@ class Pieces:
                     writer.write_table(defused(rows) if is_csv else rows)
 
     def _merged(self) -> Iterator[pa.Table]:
-        """The rows of all pieces in order, some at a time: each piece gives a slice, found by its ranks."""
-        ranks = self._ranks()
-        files = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in self._files]
-        total = sum(map(len, ranks))
-        at_once = 1 + AT_ONCE_BYTES * total // sum(file.nbytes for file in files)
-        for start in range(0, total, at_once):
-            slices, places = [], []
-            for rank, file in zip(ranks, files, strict=True):
-                low, high = np.searchsorted(rank, (start, start + at_once))
-                slices.append(file.slice(low, high - low))
-                places.append(rank[low:high])
-            yield pa.concat_tables(slices).take(pa.array(np.argsort(np.concatenate(places))))
+        """The rows of all pieces in order, some at a time: up to the first key at which a window ends."""
+        with ExitStack() as opened:
+            files = [opened.enter_context(pa.OSFile(str(file))) for file in self._files]
+            windows = [_Window(pa.ipc.open_file(file), self._by) for file in files]
+            ready: list[pa.Table] = []
+            while windows := [window for window in windows if window.filled()]:
+                until = min(window.last for window in windows)
+                rows = pa.concat_tables([window.take(until) for window in windows])
+                ready.append(rows.sort_by([(name, "ascending") for name in self._by]))
+                if sum(table.nbytes for table in ready) >= AT_ONCE_BYTES:
+                    yield pa.concat_tables(ready)
+                    ready = []
+            if ready:
+                yield pa.concat_tables(ready)
 
-    def _ranks(self) -> list[np.ndarray]:
-        """Of each piece: the place of each of its rows in the whole, ascending."""
-        keys = pa.concat_tables(self._keys)
-        order = pc.sort_indices(keys, [(name, "ascending") for name in self._by]).to_numpy()
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        ends = np.cumsum([len(one) for one in self._keys])
-        return np.split(rank, ends[:-1])
+
+class _Window:
+    """The next rows of one sorted piece."""
+
+    def __init__(self, file: pa.ipc.RecordBatchFileReader, by: Sequence[str]) -> None:
+        self._file, self._by, self._next = file, by, 0
+        self._rows = file.schema.empty_table()
+
+    def filled(self) -> bool:
+        """Read on where all was taken; False at the piece's end."""
+        while len(self._rows) == 0 and self._next < self._file.num_record_batches:
+            self._rows = pa.Table.from_batches([self._file.get_batch(self._next)])
+            self._next += 1
+        return len(self._rows) > 0
+
+    @property
+    def last(self) -> tuple[Any, ...]:
+        return self._key(len(self._rows) - 1)
+
+    def take(self, until: tuple[Any, ...]) -> pa.Table:
+        """The rows up to the key `until`; it counts."""
+        end = bisect_right(range(len(self._rows)), until, key=self._key)
+        taken, self._rows = self._rows.slice(0, end), self._rows.slice(end)
+        return taken
+
+    def _key(self, row: int) -> tuple[Any, ...]:
+        return tuple(self._rows[name][row].as_py() for name in self._by)
 
 
 @contextmanager
