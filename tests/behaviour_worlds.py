@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lead_propensity.config import Family
 from lead_propensity.data.workroom import IN_MEMORY, Allowance
-from lead_propensity.features import matrix, timeline
+from lead_propensity.features import kept, matrix, timeline
 from lead_propensity.features.behaviour.events import EVENT_BYTES
 from lead_propensity.features.catalogue import Catalogue
 from lead_propensity.features.matrix import Dataset
@@ -113,7 +113,7 @@ def worlds(draw: st.DrawFn, zones: Sequence[str] = tuple(NIGHTS)) -> World:
         st.sampled_from(LEADS[:2]),
         moments,
         st.sampled_from([*POSITIVE, *TYPES]),
-        st.sampled_from(["web", "mail", "fax", None]),
+        st.sampled_from(["web", "mail", "fair", "fax", None]),
         st.sampled_from(["prices", "docs", "rare topic", None]),
         st.one_of(st.none(), st.floats(-1e6, 1e6, width=32)),
         moments,
@@ -144,15 +144,17 @@ def learned_catalogue() -> Catalogue:
     when = at("2020-01-01")
     events = [
         (f"l{n}", when, name, channel, topic, 1.5, when)
-        for n in range(12)
+        for n in range(20)
         for name, channel, topic in zip(OWN, ("web", "mail", "web"), (*TOPICS, None), strict=True)
     ]
-    events += [("l0", when, name, None, "rare topic", None, when) for name in OTHER]
+    events += [("l0", when, name, "fair", "rare topic", None, when) for name in OTHER]
     events += [("l0", when + 9 * DAY, name, None, None, None, when) for name in ("hidden", "new")]
-    con = database([(f"l{n}", when - DAY, f"l{n}") for n in range(12)], events)
+    con = database([(f"l{n}", when - DAY, f"l{n}") for n in range(20)], events)
     found = matrix.learn(con, SETTINGS, when + DAY).catalogue
     assert sorted(found.definition["event_types"]) == sorted(OWN)
-    assert sorted(found.definition["other_event_types"]) == sorted(OTHER)
+    marked = [kept.mark("event_type", name) for name in ("rare a", "rare b")]
+    assert sorted(found.definition["other_event_types"]) == sorted(["bounce", *marked])
+    assert found.definition["channels"] == [*CHANNELS, kept.mark("channel", "fair")]
     assert sorted(found.definition["topics"]) == sorted(TOPICS)
     return found
 

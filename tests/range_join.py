@@ -54,10 +54,8 @@ def select(catalogue: Catalogue, card: Scorecard = NO_RULES) -> str:
 def _those(measure: Measure, definition: dict[str, Any], skip_days: int = 0) -> str:
     """SQL condition: an event is one of those measured, and lies in the window."""
     negative = _listed(definition["negative_events"])
-    seen = _listed([*definition["event_types"], *definition["other_event_types"]])
-    positive = (
-        f"list_contains({seen}, e.event_type) AND NOT list_contains({negative}, e.event_type)"
-    )
+    seen = _is_one_of([*definition["event_types"], *definition["other_event_types"]], "event_type")
+    positive = f"{seen} AND NOT list_contains({negative}, e.event_type)"
     those = {
         "type": f"e.event_type = {literal(measure.of.name)}",
         "topic": f"{positive} AND e.topic = {literal(measure.of.name)}",
@@ -121,14 +119,20 @@ def _local_day(definition: dict[str, Any]) -> str:
 
 def _kind(definition: dict[str, Any]) -> str:
     """Types too rare for features of their own are one kind together, without a name."""
-    others = _listed(definition["other_event_types"])
-    return f"CASE WHEN list_contains({others}, e.event_type) THEN '' ELSE e.event_type END"
+    others = _is_one_of(definition["other_event_types"], "event_type")
+    return f"CASE WHEN {others} THEN '' ELSE e.event_type END"
 
 
 def _named(column: str) -> Callable[[dict[str, Any]], str]:
     return lambda definition: (
-        f"CASE WHEN list_contains({_listed(definition[f'{column}s'])}, e.{column}) THEN e.{column} END"
+        f"CASE WHEN {_is_one_of(definition[f'{column}s'], column)} THEN e.{column} END"
     )
+
+
+def _is_one_of(names: list[str], column: str) -> str:
+    """SQL condition: the text of an event, or the first signs of its digest, is listed."""
+    hashed = f"'sha256:' || left(sha256('{column}:' || e.{column}), 16)"
+    return f"(list_contains({_listed(names)}, e.{column}) OR list_contains({_listed(names)}, {hashed}))"
 
 
 def _listed(texts: list[str]) -> str:

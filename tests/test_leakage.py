@@ -256,7 +256,7 @@ def test_a_column_that_knows_the_date_is_told_apart_from_a_leak():
     assert told["auc_random"] - told["auc_time"] > 0.1
 
 
-@pytest.mark.parametrize(("leads", "shown"), [(9, False), (10, True)])
+@pytest.mark.parametrize(("leads", "shown"), [(19, False), (20, True)])
 def test_an_event_type_of_few_leads_is_not_named(leads, shown):
     found = audited(
         dataset({"honest": noise()}, WON), ending("call with Ada Lovelace", leads=leads)

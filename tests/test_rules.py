@@ -146,12 +146,12 @@ def test_the_rules_do_not_change_with_what_the_model_may_see(fit_until: int) -> 
     kinds = {"a": "price", "b": "unsubscribe", "c": "new", "d": "closing", "e": "visit"}
     events = [event(lead, 5, kind) for lead, kind in kinds.items()]
     events += [
-        event(f"o{n}", 60, kind) for n in range(12) for kind in ("visit", "price", "closing")
+        event(f"o{n}", 60, kind) for n in range(20) for kind in ("visit", "price", "closing")
     ]
-    leads = [(name, T - 90 * DAY, name) for name in [*kinds, "f", *(f"o{n}" for n in range(12))]]
+    leads = [(name, T - 90 * DAY, name) for name in [*kinds, "f", *(f"o{n}" for n in range(20))]]
     own = pd.DataFrame({
-        "lead_id": [lead[0] for lead in leads], "industry": ["software", "steel"] * 9,
-        "role": ["buyer", "owner"] * 9, "money": ["yes", "no", None] * 6,
+        "lead_id": [lead[0] for lead in leads], "industry": ["software", "steel"] * 13,
+        "role": ["buyer", "owner"] * 13, "money": (["yes", "no", None] * 9)[:26],
     })  # fmt: skip
     con = database(leads, events, lead_attributes=own)
     snapshots.make_open(con, config().snapshots, T)
@@ -163,7 +163,7 @@ def test_the_rules_do_not_change_with_what_the_model_may_see(fit_until: int) -> 
     silent = [name for name in found[0].rules if "no_event" in name]
     first = found[0].rules.assign(lead=found[0].keys["lead_id"]).set_index("lead")
     assert first[silent[0]].loc[list("abcdef")].tolist() == [0, 1, 0, 1, 0, 1]
-    assert first.filter(like="budget").sum().item() == 6
+    assert first.filter(like="budget").sum().item() == 9
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0].rules, other.rules)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from lead_propensity.features.catalogue import Feature
+from lead_propensity.features.kept import FEWEST_LEADS, looks_personal
 from lead_propensity.features.traces import Traces
-from lead_propensity.features.vocabulary import LEADS_FOR_OWN_TYPE
 from lead_propensity.model.looks import Look
 
 MEASURES = {
@@ -47,15 +47,17 @@ class Column:
 def columns(seen: Sequence[Look], definition: Mapping[str, Any], traces: Traces) -> list[Column]:
     """By the feature's side and topic; then those that only the raw tables show.
 
-    Names that few closed leads have are left out, as in the vocabulary: they tell nothing, and may name somebody.
+    Names that few closed leads have, or that look like a person's, are left out, as in the vocabulary.
     """
     grouped: dict[tuple[str, str], list[Look]] = {}
     for look in seen:
         grouped.setdefault(_origin(look.feature, definition), []).append(look)
     for name in traces.fills["column"]:
         grouped.setdefault((_attribute_source(name, definition), name), [])
-    endings = traces.endings[traces.endings["leads"] >= LEADS_FOR_OWN_TYPE]
+    endings = traces.endings[traces.endings["leads"] >= FEWEST_LEADS]
     for source, name in zip(endings["source"], endings["column"], strict=True):
+        if looks_personal(name):
+            continue
         of = source if source == "event" else _attribute_source(name, definition)
         grouped.setdefault((of, name), [])
     return [Column(name, source, tuple(found)) for (source, name), found in grouped.items()]

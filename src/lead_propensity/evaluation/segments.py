@@ -15,11 +15,10 @@ from scipy.special import erfc
 
 from lead_propensity.evaluation.compare import ratio
 from lead_propensity.evaluation.promises import outcome
+from lead_propensity.features.kept import FEWEST_LEADS, may_be_kept
 from lead_propensity.features.segments import SEGMENT, columns
 from lead_propensity.model.bands import BANDS
 
-FEWEST_LEADS = 20
-"""A level of fewer leads is pooled with the other rare ones."""
 MOST_LEVELS = 8
 OTHER, UNKNOWN = "other (pooled)", "(not known)"
 LEVEL = 0.05
@@ -105,12 +104,12 @@ def by_level(frame: pd.DataFrame, column: str, whole: float = 1.0) -> list[dict[
 def pooled(values: pd.Series, lead_id: pd.Series) -> pd.Series:
     """The level of each row: its value where that is common, else OTHER; UNKNOWN where it is missing.
 
-    Common are the MOST_LEVELS values with the most leads, of those with FEWEST_LEADS or more.
+    Common are the MOST_LEVELS values with the most leads, of those that may be shown: see `features.kept`.
     """
     named = values.astype(object).where(values.notna(), UNKNOWN)
     leads = lead_id.groupby(named).nunique()
     common = sorted(leads[leads >= FEWEST_LEADS].items(), key=lambda pair: (-pair[1], pair[0]))
-    kept = [name for name, _ in common[:MOST_LEVELS]]
+    kept = [name for name, n in common if may_be_kept(str(name), n)][:MOST_LEVELS]
     return named.where(named.isin(kept), OTHER)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lead_propensity.evaluation.backtest import day_or_row
-from lead_propensity.evaluation.segments import FEWEST_LEADS
+from lead_propensity.features.kept import may_be_kept
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.reasons import FOR, Reasons
@@ -19,7 +19,7 @@ MOST = 8
 def why_hot(data: Dataset, model: PropensityModel, predictions: pd.DataFrame) -> dict[str, Any]:
     """Plain JSON: `last`, `hot` (leads), and `for` and `against`, each topic with its share of the hot leads
     and the text most often given (`example`). None where each tells a value, such as an income or a rare level,
-    that fewer than FEWEST_LEADS of the hot leads share: a report names no lead, nor what only one has.
+    that fewer than 20 of the hot leads share, or that looks personal: a report names no lead, nor what only one has.
 
     `predictions` has one row a snapshot of the test part, in the order of `data`. As exported, all rows of
     the test part are looked at.
@@ -52,7 +52,7 @@ def _topics(found: Reasons, slots: slice) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for place in np.unique(topics[topics >= 0]).tolist():
         told = Counter(found.texts[text] for text in texts[topics == place].tolist())
-        shown = [text for text in told if told[text] >= FEWEST_LEADS or text not in particular]
+        shown = [text for text in told if text not in particular or may_be_kept(text, told[text])]
         text = min(shown, key=lambda one: (-told[one], one), default=None)
         n = sum(told.values())
         rows.append({"topic": _upper(found.topics[place]), "n": n, "example": text})

@@ -56,9 +56,10 @@ def plan(
         line = snapshots.make_training(con, config, exported_at)
         reporting_delay = line.label_delay - config.snapshots.horizon_days * DAY_US
         dropped = {**taken.dropped, **snapshots.dropped(con, reporting_delay)}
-    learned = matrix.learn(con, config, line.fit_until)
+    criteria = {str(one): name for one, name in config.features.criteria.items()}
+    named = points.attributes(card, criteria)
+    learned = matrix.learn(con, config, line.fit_until, named)
     definition = learned.catalogue.definition
-    named = points.attributes(card, definition["declared_criteria"])
     names.require_rules(config, named, definition["origins"])
     notes = (*taken.notes, *learned.notes, *_never_seen(con, card))
     notes += tuple(_sensitive_rules(config, named))

@@ -1,6 +1,6 @@
 """The matrix: up to here tables and SQL, from here on arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ import pandas as pd
 from lead_propensity.config import CRITERIA, Config
 from lead_propensity.data.workroom import IN_MEMORY, Allowance
 from lead_propensity.errors import ConfigError, DataError, ModelError
-from lead_propensity.features import names, plugins, points, profile, versions, vocabulary
+from lead_propensity.features import kept, names, plugins, points, profile, versions, vocabulary
 from lead_propensity.features.behaviour import families
 from lead_propensity.features.catalogue import VERSION, Catalogue
 from lead_propensity.features.layout import frame
@@ -79,13 +79,17 @@ class Learned:
     notes: tuple[str, ...]
 
 
-def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> Learned:
+def learn(
+    con: duckdb.DuckDBPyConnection, config: Config, fit_until: int, asked: Collection[str] = ()
+) -> Learned:
     """The catalogue of this dataset, from the config and from rows known before `fit_until`.
 
-    Raises ConfigError for names that are nowhere in the data, whenever known.
+    `asked` are the attributes that rules look at. Raises ConfigError for names that are nowhere in the data,
+    whenever known.
     """
-    origins, features = versions.origins(con), config.features
-    names.require_config(config, vocabulary.event_types(con), origins)
+    everything, features = versions.origins(con), config.features
+    names.require_config(config, vocabulary.event_types(con), everything)
+    origins = profile.nameable(con, config, everything, fit_until, asked)
     exported = config.data.exported is not None
     events = vocabulary.NOTHING if exported else vocabulary.learn(con, config, fit_until)
     said = profile.learn(con, config, origins, fit_until)
@@ -108,7 +112,15 @@ def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> Lea
     rows += plugins.features(definition)
     rows += [feature for feature, _ in profile.features(definition)]
     _refuse_name_clashes([feature.name for feature in rows])
-    return Learned(Catalogue(tuple(rows), definition), said.notes)
+    return Learned(
+        Catalogue(tuple(rows), definition), (*said.notes, *_unnamed(everything, origins))
+    )
+
+
+def _unnamed(everything: Collection[str], origins: Collection[str]) -> list[str]:
+    n = len(everything) - len(origins)
+    few = f"{n} attributes of fewer than {kept.FEWEST_LEADS} leads, or called as people are: left out, unnamed"
+    return [few] if n else []
 
 
 def build(

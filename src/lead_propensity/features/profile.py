@@ -1,17 +1,19 @@
 """Explicit features: what a lead says or is, as it was known at the snapshot."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
-from lead_propensity.config import CRITERIA, Config
+from lead_propensity.config import CRITERIA, Config, FeaturesConfig
 from lead_propensity.data.engine import identifier, literal
 from lead_propensity.data.values import number_expression, time_expression
 from lead_propensity.errors import ConfigError
+from lead_propensity.features import kept
 from lead_propensity.features.catalogue import Direction, Feature, Kind
 from lead_propensity.features.versions import Origin, text_of
-from lead_propensity.features.windows import DAY_US
+from lead_propensity.features.windows import DAY_US, version_known_by
 
 FREE_MAIL = (
     "aol.com", "bluewin.ch", "fastmail.com", "free.fr", "gmail.com", "gmx.at", "gmx.ch", "gmx.de", "gmx.net",
@@ -59,6 +61,35 @@ def learn(
         else:
             notes.append(f"attribute {name}: {reason}, left out")
     return Learned(tuple(attributes), tuple(notes))
+
+
+def nameable(
+    con: duckdb.DuckDBPyConnection,
+    config: Config,
+    origins: dict[str, Origin],
+    fit_until: int,
+    asked: Collection[str],
+) -> dict[str, Origin]:
+    """Those of `origins` that a model may name: columns of the leads, what the config or the rules (`asked`) name,
+    and attributes that enough leads had before `fit_until`, see `kept`."""
+    leads = dict(
+        con.execute(
+            f"""SELECT attribute, count(DISTINCT lead_id) FROM attributes AS v
+                WHERE {version_known_by("v", str(fit_until))} GROUP BY attribute"""
+        ).fetchall()
+    )
+    declared = {*_declared(config.features), *config.report.segments, *asked}
+    return {
+        name: origin
+        for name, origin in origins.items()
+        if origin != "versions" or name in declared or kept.may_be_kept(name, leads.get(name, 0))
+    }
+
+
+def _declared(features: FeaturesConfig) -> set[str]:
+    listed = () if features.explicit == "all" else features.explicit
+    criteria = {features.criteria.get(one, one) for one in CRITERIA}
+    return {*listed, *features.sensitive, *features.kinds, *criteria}
 
 
 def _unusable(profile: dict[str, int], kind: str, has_time: bool) -> str | None:

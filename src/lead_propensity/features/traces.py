@@ -12,6 +12,7 @@ import pandas as pd
 
 from lead_propensity.config import Config
 from lead_propensity.data.engine import identifier, literal
+from lead_propensity.features import kept
 from lead_propensity.features.dataset import Plan
 from lead_propensity.features.windows import (
     DAY_US,
@@ -52,7 +53,8 @@ def traces(con: duckdb.DuckDBPyConnection, config: Config, made: Plan) -> Traces
     fills = _fills(con, own, _outcomes(until, exported))
     if exported:
         return Traces(fills, _endings_frame([]))
-    types = [*definition["event_types"], *definition["other_event_types"]]
+    named = [*definition["event_types"], *definition["other_event_types"]]
+    types = sorted(kept.meant(con, "event_type", named))
     versioned = [name for name in names if definition["origins"][name] != "lead column"]
     rows = _endings(con, "event", _EVENTS.format(known=known_before("e", str(until))), types, until)
     rows += _endings(

@@ -5,10 +5,10 @@ from typing import Any
 import duckdb
 
 from lead_propensity.config import Config, FeaturesConfig
+from lead_propensity.features import kept
 from lead_propensity.features.windows import known_before
 
 MOST_OWN_TYPES = 40
-LEADS_FOR_OWN_TYPE = 10
 MOST_CHANNELS = 60
 MOST_TOPICS = 20
 
@@ -37,30 +37,38 @@ def event_types(con: duckdb.DuckDBPyConnection) -> list[str]:
 def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> dict[str, Any]:
     """The event types, channels and topics seen before `fit_until`, and which types carry values.
 
-    Types of fewer than LEADS_FOR_OWN_TYPE leads count in the totals only; topics of so few count in
-    none.
+    Types that a model may not name, see `kept`, count in the totals only, and stand there as marks; so do channels.
+    Topics that it may not name count in none.
     """
     features = config.features
     seen = _seen(con, features, fit_until)
     types = [name for name, _, _ in seen]
-    own = [name for name, leads, _ in seen if leads >= LEADS_FOR_OWN_TYPE][:MOST_OWN_TYPES]
+    named = kept.named("event_type", {name: leads for name, leads, _ in seen}, _declared(features))
+    own = [name for name, leads, _ in seen if leads >= kept.FEWEST_LEADS and named[name] == name]
+    own = own[:MOST_OWN_TYPES]
+    channels = dict(_common(con, "channel", types, fit_until))
     return {
         "event_types": own,
-        "other_event_types": sorted(name for name in types if name not in own),
+        "other_event_types": sorted(named[name] for name in types if name not in own),
         "negative_events": sorted(set(features.negative_events)),
         "exclude_events": sorted(set(features.exclude_events)),
-        "channels": [name for name, _ in _common(con, "channel", types, fit_until)],
+        "channels": list(kept.named("channel", channels).values()),
         "topics": [
             name
             for name, leads in _common(con, "topic", types, fit_until)
-            if leads >= LEADS_FOR_OWN_TYPE and "topics" in features.families
+            if kept.may_be_kept(name, leads) and "topics" in features.families
         ][:MOST_TOPICS],
-        "valued_types": sorted(name for name, _, valued in seen if valued),
+        "valued_types": sorted(named[name] for name, _, valued in seen if valued),
         "windows_days": list(features.windows_days),
         "half_lives_days": list(features.half_lives_days),
         "families": sorted(set(features.families)),
         "reporting_zone": features.timezone or config.data.timezone or "UTC",
     }
+
+
+def _declared(features: FeaturesConfig) -> set[str]:
+    listed = () if features.implicit == "all" else features.implicit
+    return {*features.negative_events, *listed}
 
 
 def _seen(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from lead_propensity.data.engine import count_rows
 from lead_propensity.data.workroom import Allowance, Job
 from lead_propensity.errors import DataError
-from lead_propensity.features import custom, layout, plugins, versions
+from lead_propensity.features import custom, kept, layout, plugins, versions
 from lead_propensity.features.behaviour import arrays, events, families, program
 from lead_propensity.features.behaviour.measures import Measure
 from lead_propensity.features.behaviour.measuring import Asked, TooLargeError, compile_for, measure
@@ -218,12 +218,12 @@ class Work:
                 "cannot hold. Give them in larger units by a `sql:` source, e.g. value / 1000."
             ) from error
         if source.custom:
-            types = self.catalogue.definition
+            types = source.definition
             seen = custom.of_types(
                 found, source.texts, {*types["event_types"], *types["other_event_types"]}
             )
             try:
-                told = custom.columns(source.custom, seen, source.texts, asked.starts, asked.as_of)
+                told = custom.columns(source.custom, seen, source.shown, asked.starts, asked.as_of)
             except custom.AnswerError as error:
                 lead = self.layout.leads[self.layout.leads_of(bucket).start + error.lead]
                 raise error.of(lead) from error.__cause__
@@ -255,8 +255,9 @@ class _Source:
     """The events of the buckets, and what is measured of them."""
 
     def __init__(self, work: Work, progress: Progress) -> None:
-        definition = work.catalogue.definition
         measured, numbers = work.columns.measured, work.columns.numbers
+        asked = [one.of.name for one in measured.values() if one.of.by == "type"]
+        self.definition = definition = kept.spelled(work.catalogue.definition, asked)
         self._cut: events.Buckets | None = None
         self.custom = plugins.load(definition)
         self.is_asked = bool(measured or self.custom)
@@ -265,6 +266,7 @@ class _Source:
         self.texts = program.texts_of(definition, measured.values())
         if self.custom:
             self.texts = events.all_texts(work.con, self.texts)
+            self.shown = events.shown_types(work.con, self.texts)
         placed = [(numbers.index(name), one) for name, one in measured.items()]
         self.compiled = program.compiled(definition, placed, self.texts)
         progress("compiling", 0, 1)

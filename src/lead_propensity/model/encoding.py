@@ -7,11 +7,12 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from lead_propensity.features import kept
 from lead_propensity.features.catalogue import Feature
 from lead_propensity.model.storage import require_fields
 
-MIN_LEADS = 20
-"""A level of a category stands alone from so many leads on."""
+MIN_LEADS = kept.FEWEST_LEADS
+"""A level of a category stands alone from so many leads on, if it looks like nobody's; see `features.kept`."""
 MAX_LEVELS = 100
 HEAVY_TAIL = 2.0
 """Skewness from which a number is taken as a signed logarithm."""
@@ -70,7 +71,8 @@ class CategoryColumn:
         pairs = pd.DataFrame({"level": values.to_numpy(), "lead": lead_ids.to_numpy()}).dropna()
         leads = pairs.drop_duplicates().groupby("level", sort=True).size()
         often = leads[leads >= MIN_LEADS].sort_values(ascending=False, kind="stable")
-        return cls(name, tuple(sorted(str(level) for level in often.index[:MAX_LEVELS])))
+        levels = [text for text in map(str, often.index) if not kept.looks_personal(text)]
+        return cls(name, tuple(sorted(levels[:MAX_LEVELS])))
 
     @property
     def width(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lead_propensity.features.catalogue import Feature
+from lead_propensity.features.kept import shown
 from lead_propensity.features.matrix import Dataset
 
 MAX_ROWS = 40_000
@@ -129,7 +130,7 @@ class Look:
         yield "is missing", every == self.bins
         yield "is known", every < self.bins
         for place, name in enumerate(self.names):
-            yield f'is "{_short(name)}"', every == place
+            yield f'is "{_short(shown(name))}"', every == place
         for place, edge in enumerate(self.edges):
             yield f"is at most {edge:,.6g}", every <= place
             yield f"is above {edge:,.6g}", (every > place) & (every < self.bins)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lead_propensity.errors import ConfigError
+from lead_propensity.features import kept
 from lead_propensity.features.behaviour import arrays, sorting
 from lead_propensity.features.behaviour.numbering import Numbers
 from lead_propensity.features.behaviour.program import Texts
@@ -55,6 +56,12 @@ class Wanted:
     """Only what occurred and was known before: the last moment that is looked from."""
 
 
+def shown_types(con: duckdb.DuckDBPyConnection, texts: Texts) -> Texts:
+    """With the types as the data call them; a mark that no event bears stays."""
+    called = {name: text for text, name in kept.meant(con, "event_type", texts.types).items()}
+    return replace(texts, types=tuple(called.get(name, name) for name in texts.types))
+
+
 def all_texts(con: duckdb.DuckDBPyConnection, texts: Texts) -> Texts:
     """With every channel and topic of the data, for those who want to see them as texts."""
     found = [
@@ -70,9 +77,9 @@ def _delivered(con: duckdb.DuckDBPyConnection, wanted: Wanted) -> Iterator[pa.Re
     types = [*wanted.texts.types]
     numbers = {name: place for place, name in enumerate(types)}
     numbers |= dict.fromkeys(wanted.excluded, _EXCLUDED)
-    _name(con, "numbered_types", numbers)
-    _name(con, "numbered_channels", {n: p for p, n in enumerate(wanted.texts.channels)})
-    _name(con, "numbered_topics", {n: p for p, n in enumerate(wanted.texts.topics)})
+    _number(con, "event_type", numbers)
+    _number(con, "channel", {n: p for p, n in enumerate(wanted.texts.channels)})
+    _number(con, "topic", {n: p for p, n in enumerate(wanted.texts.topics)})
     channels, topics = bool(wanted.texts.channels), bool(wanted.texts.topics)
     selected = [
         *(f"{wanted.leads.sql('e')} AS lead", "e.occurred_at", "e.known_at"),
@@ -82,9 +89,9 @@ def _delivered(con: duckdb.DuckDBPyConnection, wanted: Wanted) -> Iterator[pa.Re
         *(["coalesce(e.value, 'NaN'::DOUBLE) AS value"] if wanted.values else []),
     ]
     joins = [
-        "LEFT JOIN numbered_types AS t ON t.name = e.event_type",
-        *(["LEFT JOIN numbered_channels AS c ON c.name = e.channel"] if channels else []),
-        *(["LEFT JOIN numbered_topics AS p ON p.name = e.topic"] if topics else []),
+        "LEFT JOIN numbered_event_type AS t ON t.name = e.event_type",
+        *(["LEFT JOIN numbered_channel AS c ON c.name = e.channel"] if channels else []),
+        *(["LEFT JOIN numbered_topic AS p ON p.name = e.topic"] if topics else []),
     ]
     conditions = [known_before("e", str(wanted.until))]
     if wanted.excluded:
@@ -95,11 +102,13 @@ def _delivered(con: duckdb.DuckDBPyConnection, wanted: Wanted) -> Iterator[pa.Re
     yield from con.sql(query).to_arrow_reader(BATCH_ROWS)
 
 
-def _name(con: duckdb.DuckDBPyConnection, table: str, numbers: dict[str, int]) -> None:
+def _number(con: duckdb.DuckDBPyConnection, column: str, numbers: dict[str, int]) -> None:
+    """Create `numbered_<column>`: the texts of the data (`name`) that these names stand for, see `kept.meant`."""
+    found = kept.meant(con, column, numbers)
     con.execute(
-        f"""CREATE OR REPLACE TABLE {table} AS
+        f"""CREATE OR REPLACE TABLE numbered_{column} AS
             SELECT unnest($names::VARCHAR[]) AS name, unnest($numbers::INTEGER[]) AS number""",
-        {"names": list(numbers), "numbers": list(numbers.values())},
+        {"names": list(found), "numbers": [numbers[name] for name in found.values()]},
     )
 
 
