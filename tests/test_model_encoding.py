@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lead_propensity.features.kept import FEWEST_LEADS
 from lead_propensity.model.encoding import (
-    MIN_LEADS,
     CategoryColumn,
     Encoding,
     NumberColumn,
@@ -32,7 +32,7 @@ def test_levels_need_leads_not_rows():
     leads = pd.Series([f"o{row}" for row in range(30)] + ["one lead"] * 100)
     column = CategoryColumn.fit("level", levels, leads)
     assert column.levels == ("often",)
-    assert MIN_LEADS == 20
+    assert FEWEST_LEADS == 20
 
 
 def test_rare_unseen_and_missing_levels_have_their_places():

@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import duckdb
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 
 from lead_propensity.data.engine import literal
 
@@ -28,6 +31,14 @@ _PHONE = re.compile(r"[+(]?\d[\d ()/.\-]*")
 def may_be_kept(text: str, leads: int) -> bool:
     """Whether a text that so many leads share may stand in a model by itself."""
     return leads >= FEWEST_LEADS and not looks_personal(text)
+
+
+def common(values: pd.Series, lead_id: ArrayLike) -> list[str]:
+    """The texts that may be kept of a column, those of most leads first; `lead_id` (n,) tells whose each value is."""
+    pairs = pd.DataFrame({"text": values.to_numpy(), "lead": np.asarray(lead_id)}).dropna()
+    leads = pairs.drop_duplicates().groupby("text", sort=True).size()
+    often = leads.sort_values(ascending=False, kind="stable")
+    return [str(text) for text, n in often.items() if may_be_kept(str(text), n)]
 
 
 def looks_personal(text: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from lead_propensity.model.encoding import MIN_LEADS, numbers_of
+from lead_propensity.features.kept import common
+from lead_propensity.model.encoding import numbers_of
 
 BINS = 10
 LEVELS = 10
@@ -42,11 +43,8 @@ class Cells:
 
     @classmethod
     def of_texts(cls, name: str, values: pd.Series, lead_id: np.ndarray, group: np.ndarray) -> Self:
-        """The levels of most leads; one of fewer than MIN_LEADS is not named."""
-        pairs = pd.DataFrame({"level": values.to_numpy(), "lead": lead_id}).dropna()
-        leads = pairs.drop_duplicates().groupby("level", sort=True).size()
-        often = leads[leads >= MIN_LEADS].sort_values(ascending=False, kind="stable")
-        levels = tuple(sorted(str(level) for level in often.index[:LEVELS]))
+        """The levels of most leads, of those that may be named: see `features.kept`."""
+        levels = tuple(sorted(common(values, lead_id)[:LEVELS]))
         return cls(name, None, levels, (), 0.0).filled(values, group)
 
     @classmethod

@@ -11,9 +11,8 @@ from lead_propensity.features import kept
 from lead_propensity.features.catalogue import Feature
 from lead_propensity.model.storage import require_fields
 
-MIN_LEADS = kept.FEWEST_LEADS
-"""A level of a category stands alone from so many leads on, if it looks like nobody's; see `features.kept`."""
 MAX_LEVELS = 100
+"""Of a category, beside the one of all others; each of so many leads that it may be named, see `features.kept`."""
 HEAVY_TAIL = 2.0
 """Skewness from which a number is taken as a signed logarithm."""
 AT_ONCE = 2_000
@@ -68,11 +67,7 @@ class CategoryColumn:
 
     @classmethod
     def fit(cls, name: str, values: pd.Series, lead_ids: pd.Series) -> Self:
-        pairs = pd.DataFrame({"level": values.to_numpy(), "lead": lead_ids.to_numpy()}).dropna()
-        leads = pairs.drop_duplicates().groupby("level", sort=True).size()
-        often = leads[leads >= MIN_LEADS].sort_values(ascending=False, kind="stable")
-        levels = [text for text in map(str, often.index) if not kept.looks_personal(text)]
-        return cls(name, tuple(sorted(levels[:MAX_LEVELS])))
+        return cls(name, tuple(sorted(kept.common(values, lead_ids)[:MAX_LEVELS])))
 
     @property
     def width(self) -> int:
