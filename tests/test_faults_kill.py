@@ -58,12 +58,10 @@ class Place:
         return [word for setting in (*SETTINGS, work) for word in ("--set", setting)]
 
     def left_over(self) -> list[str]:
-        """Half-made files, and scratch files of runs that are over."""
-        halves = [
-            path for path in self.folder.rglob(".*") if path.name.endswith((".part", ".lock"))
-        ]
+        """Half-made files, locks and scratch files of runs that are over; a records folder keeps its `.lock`."""
+        halves = self.folder.rglob(".?*.part"), self.folder.rglob(".?*.lock")
         runs = self.folder.glob("work/*/runs/*")
-        return sorted(str(path) for path in (*halves, *runs))
+        return sorted(str(path) for path in (*halves[0], *halves[1], *runs))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,14 @@ _FORMULA = r"^[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
 """How a cell begins that a spreadsheet would compute; the last four are the wide forms of the first."""
 
 
+def is_there(path: Path) -> bool:
+    """Also where the name is none that a file could have: then there is no such file."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A scratch path beside `path` that takes its place when the block ends without an error.
@@ -41,7 +49,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     Raises ConfigError where `path` holds something already, or nothing can be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if is_there(path) and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(
             f"{path} is not an empty folder. Give a new one: a run overwrites nothing."
         )

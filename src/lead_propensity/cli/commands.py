@@ -21,7 +21,7 @@ from lead_propensity.cli.screen import (
 )
 from lead_propensity.config import Config, load
 from lead_propensity.errors import ConfigError, LeadPropensityError, Refused
-from lead_propensity.files import require_table_name
+from lead_propensity.files import is_there, require_table_name
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -288,7 +288,7 @@ def _simulate(
     from lead_propensity.data.simulate import simulate as make
     from lead_propensity.data.simulate import write
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_there(out) and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
             f"--out {out} is not an empty folder. Give a new one: nothing is overwritten."
         )

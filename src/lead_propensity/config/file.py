@@ -3,11 +3,12 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from lead_propensity.config import documents
+from lead_propensity.config.documents import shown
 from lead_propensity.config.tree import Config
 from lead_propensity.errors import ConfigError
 
@@ -28,22 +29,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path} is not a usable config:\n{lines}") from error
 
 
-class _OneValueAKey(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys and says nothing; here that is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key `{twice}` stands here twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: Path) -> dict[str, object]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _OneValueAKey)
+        tree = documents.read(path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: no such file. Give the path of a config, see `configs/`."
@@ -67,8 +55,8 @@ def _override(tree: dict[str, object], override: str) -> None:
             raise ConfigError(f"--set {override!r}: `{parent}` holds a value, not keys.")
         node = child
     try:
-        node[leaf] = yaml.load(text, _OneValueAKey)
-    except (yaml.YAMLError, ValueError) as error:
+        node[leaf] = documents.parsed(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
 
 
@@ -81,7 +69,7 @@ def _violations(error: ValidationError, root: type[BaseModel]) -> list[str]:
         else:
             message = item["msg"].removeprefix("Value error, ")
             tells = not isinstance(item["input"], Mapping | BaseModel)
-            got = f" (got {item['input']!r})" if tells else ""
+            got = f" (got {shown(item['input'])})" if tells else ""
             lines.append(f"{place or 'config'}: {message}{got}")
     return lines
 

@@ -25,18 +25,23 @@ def resolve(path: str, folder: Path) -> Path:
         return _package_folder(package, path) / rest
     try:
         return Path(os.path.normpath(folder / Path(filled).expanduser()))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ConfigError(f"path {path!r}: {error} Write the folder out.") from error
 
 
 def _package_folder(package: str, path: str) -> Path:
+    """Nothing is imported to find it: a config runs no code, also not that of a package above another."""
+    top, *below = package.split(".")
     try:
-        spec = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         spec = None
-    if spec is None or spec.origin is None:
+    folder = None
+    if spec is not None and spec.has_location and spec.origin is not None:
+        folder = Path(spec.origin).parent.joinpath(*below)
+    if folder is None or (below and not folder.is_dir()):
         raise ConfigError(
             f"path {path!r} needs the Python package {package!r}, which is not installed. "
             f"Install it: `pip install {package.replace('_', '-')}`."
         )
-    return Path(spec.origin).parent
+    return folder

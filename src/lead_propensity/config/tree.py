@@ -249,7 +249,7 @@ class EngineConfig(Strict):
 class Config(Strict):
     """One dataset's whole run."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)]
     data: DataConfig
     snapshots: SnapshotsConfig = SnapshotsConfig()
     features: FeaturesConfig = FeaturesConfig()

@@ -14,6 +14,7 @@ from lead_propensity.data.engine import identifier, literal, lock_down
 from lead_propensity.data.headers import CSV_FORM, repeated, require_divided
 from lead_propensity.data.postgres import Queries
 from lead_propensity.errors import ConfigError, DataError
+from lead_propensity.files import is_there
 
 HISTORY = ("leads", "attributes", "events", "deals")
 _READERS = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet"}
@@ -238,7 +239,7 @@ def _all_exist(paths: dict[str, Path]) -> None:
     missing = [
         f"{name.removeprefix('table ')}: {path}"
         for name, path in paths.items()
-        if not path.exists()
+        if not is_there(path)
     ]
     if missing:
         listed = "\n".join(f"  {line}" for line in missing)

@@ -13,7 +13,8 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from lead_propensity.config import Criterion, Days, Strict
+from lead_propensity.config import Criterion, Days, Strict, documents
+from lead_propensity.config.documents import shown
 from lead_propensity.data.engine import literal
 from lead_propensity.data.values import number_expression
 from lead_propensity.errors import ConfigError
@@ -132,16 +133,16 @@ NO_RULES = Scorecard(name="no rules given", thresholds=Thresholds(warm=1, hot=1)
 def load(path: Path) -> Scorecard:
     """Read a scorecard. Raises ConfigError with every violation at once."""
     try:
-        return Scorecard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"rules {path} cannot be read: {error}") from error
+        return Scorecard.model_validate(documents.read(path))
     except ValidationError as error:
         lines = "\n".join(
             f"  {'.'.join(str(part) for part in item['loc']) or 'rules'}: "
-            f"{item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"
+            f"{item['msg'].removeprefix('Value error, ')} (got {shown(item['input'])})"
             for item in error.errors()
         )
         raise ConfigError(f"{path} is not a usable scorecard:\n{lines}") from error
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"rules {path} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)

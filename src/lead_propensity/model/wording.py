@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from lead_propensity.config import Config, Criterion, Strict
+from lead_propensity.config import Config, Criterion, Strict, documents
 from lead_propensity.errors import ConfigError
 from lead_propensity.features.points import Text
 
@@ -254,8 +254,8 @@ def load(path: Path) -> Wording:
     Raises ConfigError with every problem at once.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        tree = documents.read(path)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"wording {path} cannot be read: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(

@@ -15,6 +15,7 @@ from lead_propensity.data.tables import Check
 from lead_propensity.errors import ConfigError, Refused
 from lead_propensity.features import dataset, standing
 from lead_propensity.features.windows import DAY_US
+from lead_propensity.files import is_there
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.pipeline import one_machine
 from lead_propensity.pipeline.one_machine import Asked
@@ -137,7 +138,7 @@ def load_model(source: str | Path) -> PropensityModel:
         with tempfile.TemporaryDirectory() as scratch:
             return PropensityModel.load(fetch(str(source), Path(scratch)))
     folder = Path(source)
-    return PropensityModel.load(folder / "model" if (folder / "model").is_dir() else folder)
+    return PropensityModel.load(folder / "model" if is_there(folder / "model") else folder)
 
 
 def _notes(found: Check, model: PropensityModel, moment: int, unclear: int) -> tuple[str, ...]:

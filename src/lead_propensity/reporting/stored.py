@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from lead_propensity.errors import DataError
 from lead_propensity.evaluation.again import Difference, computed_again, differences
-from lead_propensity.files import write_text
+from lead_propensity.files import is_there, write_text
 from lead_propensity.reporting import report
 
 FILES = ("scorecard.json", "test_predictions.parquet")
@@ -48,9 +48,9 @@ class ReportedAgain:
 def read(folder: Path | str) -> StoredRun:
     """Raises DataError where the folder is no run, its files cannot be read, or are too old."""
     place = Path(folder)
-    missing = [name for name in FILES if not (place / name).is_file()]
+    missing = [name for name in FILES if not is_there(place / name)]
     if missing:
-        found = "no such folder" if not place.is_dir() else f"{' and '.join(missing)} not found"
+        found = "no such folder" if not is_there(place) else f"{' and '.join(missing)} not found"
         raise DataError(
             f"{place} is no run: {found}. A run folder is what `train` leaves, such as models/NAME/TIME; "
             f"it holds {' and '.join(FILES)}."

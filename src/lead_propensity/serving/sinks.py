@@ -19,6 +19,7 @@ from lead_propensity.config.credentials import POSTGRES, is_connection
 from lead_propensity.data.merging import sorted_table
 from lead_propensity.data.targets import alone, clear
 from lead_propensity.errors import ConfigError
+from lead_propensity.files import is_there
 from lead_propensity.serving import postgres
 from lead_propensity.serving.naming import Naming
 from lead_propensity.serving.postgres import TableName
@@ -60,7 +61,7 @@ def opened(out: str, config: Config, schema: pa.Schema, dry_run: bool = False) -
             f"output {out}: rows as exported have no common moment to file them under. "
             "Give a name that ends in .parquet or .csv."
         )
-    if place.suffix in ENDINGS and place.is_dir():
+    if place.suffix in ENDINGS and is_there(place) and place.is_dir():
         raise ConfigError(
             f"output {out} is a folder; a file is needed. Remove it, or give another name."
         )
@@ -149,6 +150,10 @@ def place_of(out: str) -> Path | TableName:
     if out.startswith(_TABLE):
         return TableName.parsed(out.removeprefix(_TABLE))
     path = Path(out)
+    if path.name in ("", ".."):
+        raise ConfigError(
+            f"output {out} names no place of its own. Give a file, or a folder that ends in /."
+        )
     if out.endswith(("/", os.sep)):
         if path.suffix in ENDINGS:
             raise ConfigError(f"output {out} is a folder called like a file. Give it another name.")
