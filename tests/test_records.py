@@ -5,22 +5,25 @@ leads forgotten, with a half-written line that is not taken away, and with a dry
 """
 
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lead_propensity import pipeline
-from lead_propensity.config import Config, load
+from lead_propensity.config import Config, LimitsConfig, load
 from lead_propensity.data.simulate import simulate, write
-from lead_propensity.errors import ConfigError, DataError, ModelError
+from lead_propensity.errors import ConfigError, DataError, ModelError, Refused
 from lead_propensity.features import snapshots, standing
+from lead_propensity.features.catalogue import VERSION
 from lead_propensity.pipeline import TrainedRun
-from lead_propensity.serving import records
+from lead_propensity.serving import limits, records
 from worlds import DAY, database
 from worlds import config as small_config
 
@@ -187,3 +190,141 @@ def test_what_fails_is_recorded_and_a_dry_run_is_not(
     assert (first["model_id"], "none" in first["why"][0]) == (None, True)
     assert "every_row" in second["why"][0]
     assert not out.exists()
+
+
+# When a run refuses.
+
+
+def scored(config: Config, run: TrainedRun, out: Path, days: float = 0, **changes: Any) -> Any:
+    """A run so many days after the export, with other limits or data."""
+    limits = config.score.limits.model_copy(
+        update={name: one for name, one in changes.items() if name in LIMITS}
+    )
+    data = config.data.model_copy(
+        update={name: one for name, one in changes.items() if name not in LIMITS}
+    )
+    score = config.score.model_copy(update={"limits": limits})
+    moment = datetime(2025, 12, 31, tzinfo=UTC) + timedelta(days=days)
+    changed = config.model_copy(update={"data": data, "score": score})
+    return pipeline.score(changed, run.folder, out, moment)
+
+
+LIMITS = LimitsConfig.model_fields
+
+
+@pytest.fixture
+def world(config: Config, crm: Path, tmp_path: Path) -> dict[str, Any]:
+    """The tables with a strange industry and a strange type of events, as changes of `data`."""
+    leads = pd.read_csv(crm / "leads.csv", dtype=str)
+    leads.loc[leads.index % 2 == 0, "industry"] = "Space travel"
+    leads.to_csv(tmp_path / "leads.csv", index=False)
+    events = pd.read_parquet(crm / "events.parquet")
+    events["event_type"] = events["event_type"].astype(str)
+    events.loc[events.index % 3 == 0, "event_type"] = "hologram"
+    events.to_parquet(tmp_path / "events.parquet")
+    return {
+        name: getattr(config.data, name).model_copy(update={"path": str(tmp_path / file)})
+        for name, file in (("leads", "leads.csv"), ("events", "events.parquet"))
+    }
+
+
+def test_every_limit_that_is_passed_is_named_at_once_and_the_old_scores_stay(
+    config: Config, run: TrainedRun, tmp_path: Path, world: dict[str, Any]
+) -> None:
+    out = tmp_path / "s.parquet"
+    scored(config, run, out)
+    before = out.read_bytes()
+    with pytest.raises(Refused) as told:
+        scored(config, run, out, 7.001, max_quarantine_share=0.0, **world)
+    assert out.read_bytes() == before
+    record = records.read(tmp_path / "s.records")[-1]
+    assert (record["outcome"], tuple(record["why"])) == ("refused", told.value.reasons)
+    text = str(told.value)
+    for part in (
+        r"leads: \d+ of \d+ rows .* data\.max_quarantine_share",
+        r"the data end at 2025-12-31T00:00:00\+00:00, 7\.0 days before .*at most 7 days .*max_data_age_days",
+        r"industry: .* when it was trained 0\.0% did, and at most 20\.0% more.*score\.limits\.max_unseen_share",
+        r"events: .*\('hologram'\); at most 20\.0% may.*score\.limits\.max_unknown_events_share",
+        r"The old scores stay as they are\.$",
+    ):
+        assert re.search(part, text, re.MULTILINE)
+    assert record["counts"]["read"] > 0
+
+
+def test_at_a_limit_a_run_is_done_and_just_beyond_it_is_refused(
+    config: Config, run: TrainedRun, tmp_path: Path, world: dict[str, Any]
+) -> None:
+    out = tmp_path / "s.parquet"
+    scored(config, run, out, 7)
+    with pytest.raises(Refused, match="max_data_age_days"):
+        scored(config, run, out, 7 + 1 / 86_400)
+    free = dict.fromkeys(("max_unseen_share", "max_unknown_events_share"), 1.0)
+    scored(config, run, out, **world, **free)
+    shares = {
+        "max_unseen_share": r"leads \(([\d.]+)%\)",
+        "max_unknown_events_share": r"window \(([\d.]+)%\)",
+    }
+    for name, pattern in shares.items():
+        with pytest.raises(Refused) as told:
+            scored(config, run, out, **world, **(free | {name: 0.0}))
+        (found,) = re.findall(pattern, str(told.value))
+        scored(config, run, out, **world, **(free | {name: float(found) / 100 + 0.0005}))
+        with pytest.raises(Refused, match=name):
+            scored(config, run, out, **world, **(free | {name: float(found) / 100 - 0.0005}))
+
+
+def test_an_old_model_gets_a_warning(config: Config, run: TrainedRun, tmp_path: Path) -> None:
+    out, folder = tmp_path / "s.parquet", tmp_path / "s.records"
+    until = datetime.fromisoformat(records_of(scored, config, run, out, folder)["labels_until"])
+    age = (datetime(2025, 12, 31, tzinfo=UTC) - until).total_seconds() / 86_400
+    assert records_of(scored, config, run, out, folder, max_model_age_days=age)["warnings"] == []
+    (warning,) = records_of(scored, config, run, out, folder, max_model_age_days=age - 0.001)[
+        "warnings"
+    ]
+    assert "score.limits.max_model_age_days" in warning
+
+
+def records_of(
+    score: Any, config: Config, run: TrainedRun, out: Path, folder: Path, **changes: Any
+) -> dict[str, Any]:
+    """The record of one run."""
+    score(config, run, out, **changes)
+    return records.read(folder)[-1]
+
+
+def test_features_of_another_program_are_refused(
+    config: Config, run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "VERSION", VERSION + 1)
+    with pytest.raises(
+        Refused, match=rf"version {VERSION}, this program makes version {VERSION + 1}"
+    ):
+        scored(config, run, tmp_path / "s.parquet")
+
+
+def test_the_scores_of_two_nights(config: Config, run: TrainedRun, tmp_path: Path) -> None:
+    """What changed adds up, a rerun gives the same rows, and each band has its interval."""
+    out, later = f"{tmp_path}/s/", datetime(2025, 11, 15, tzinfo=UTC)
+    first = pipeline.score(config, run.folder, out, NIGHT).table.to_pandas()
+    assert set(first["band_change"]) == {"new"}
+    told = [
+        pipeline.score(config, run.folder, out, later).table.to_pandas().drop(columns="scored_at")
+        for _ in range(2)
+    ]
+    pd.testing.assert_frame_equal(*told)
+    now = told[0][told[0]["as_of"] == later].merge(first, "left", "lead_id", suffixes=("", "_then"))
+    assert now["previous_band"].fillna("-").tolist() == now["band_then"].fillna("-").tolist()
+    moved = now["band_change"].value_counts().to_dict()
+    changes = records.read(tmp_path / "s.records")[-1]["band_changes"]
+    assert {name: count for name, count in changes.items() if count} == moved
+    assert {"same", "new"} <= set(moved)
+    assert (now["last_event_at"].dropna() < later).all()
+    assert now["last_event_at"].notna().any()
+    assert set(now["data_until"]) == {pd.Timestamp("2025-12-31", tz="UTC")}
+    for one in pipeline.load_model(run.folder).bands.promises:
+        rows = now[now["band"] == one.band]
+        if one.n:
+            assert np.allclose(rows["band_rate_low"], one.lower)
+            assert np.allclose(rows["band_rate_high"], one.upper)
+        else:
+            assert rows[["band_rate_low", "band_rate_high"]].isna().all(axis=None)

@@ -20,9 +20,9 @@ class ModelError(LeadPropensityError):
 class Refused(LeadPropensityError):  # noqa: N818 (a refusal is no error)
     """All could be read, but the result would not be one to act on; schedulers tell it from an error (exit code 3).
 
-    Several `reasons` become one message.
+    Each of the `reasons` becomes a line of the message, `then` (how things stand now) the last one.
     """
 
-    def __init__(self, *reasons: str) -> None:
-        super().__init__("\n".join(reasons))
+    def __init__(self, *reasons: str, then: str = "") -> None:
+        super().__init__("\n".join((*reasons, *filter(None, [then]))))
         self.reasons = reasons

@@ -75,10 +75,14 @@ def main() -> None:
     try:
         app()
     except LeadPropensityError as error:
+        refused = isinstance(error, Refused)
         Console(stderr=True, soft_wrap=True).print(
-            f"error: {error}", style="red", markup=False, highlight=False
+            f"{'refused' if refused else 'error'}: {error}",
+            style="red",
+            markup=False,
+            highlight=False,
         )
-        sys.exit(REFUSED if isinstance(error, Refused) else 2)
+        sys.exit(REFUSED if refused else 2)
     except (KeyboardInterrupt, RuntimeError) as error:
         # Ctrl-C in the middle of a query comes out of DuckDB as a RuntimeError.
         if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():

@@ -1,12 +1,13 @@
 """What the fit part taught of the events: their types, channels and topics, and which carry values."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 from lead_propensity.config import Config, FeaturesConfig
 from lead_propensity.features import kept
-from lead_propensity.features.windows import known_before
+from lead_propensity.features.windows import ObservationWindow, known_before
 
 MOST_OWN_TYPES = 40
 MOST_CHANNELS = 60
@@ -69,6 +70,45 @@ def learn(con: duckdb.DuckDBPyConnection, config: Config, fit_until: int) -> dic
 def _declared(features: FeaturesConfig) -> set[str]:
     listed = () if features.implicit == "all" else features.implicit
     return {*features.negative_events, *listed}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Events by whether a definition knows their type."""
+
+    events: int
+    unknown: dict[str, int]
+
+
+def counted(
+    con: duckdb.DuckDBPyConnection, config: FeaturesConfig, definition: dict[str, Any], as_of: int
+) -> Counted:
+    """Of the events in the longest window before `as_of` those whose type the `definition` does not know.
+
+    Types that the config or the definition leaves out count for neither; nor does anything where the
+    definition knows no type at all.
+    """
+    known = {*definition["event_types"], *definition["other_event_types"]}
+    if not known or not definition["windows_days"]:
+        return Counted(0, {})
+    window = ObservationWindow(days=max(definition["windows_days"]))
+    rows = con.execute(
+        f"""SELECT event_type, count(*) FROM events AS e CROSS JOIN (SELECT {as_of}::BIGINT AS as_of) AS s
+            WHERE {window.where("e", "s")} GROUP BY event_type ORDER BY event_type"""
+    ).fetchall()
+    out = {*definition["exclude_events"], *config.exclude_events}
+    types = {
+        name: int(count)
+        for name, count in rows
+        if name not in out and (config.implicit == "all" or name in config.implicit)
+    }
+    known |= set(definition["negative_events"])
+    unknown = {
+        name: count
+        for name, count in types.items()
+        if not {name, kept.mark("event_type", name)} & known
+    }
+    return Counted(sum(types.values()), unknown)
 
 
 def _seen(

@@ -11,7 +11,7 @@ import numpy as np
 
 from lead_propensity.config import BandsConfig, Criterion
 from lead_propensity.model.cuts import Cut, hot_cut
-from lead_propensity.model.intervals import Rate, clustered_rate
+from lead_propensity.model.intervals import Rate, clustered_rate, wilson
 from lead_propensity.model.precision import Foretold, Proof, precision_cut
 from lead_propensity.model.stock import Candidates, Stock
 
@@ -130,6 +130,17 @@ class Bands:
         if self.hot_refused:
             promised.pop("hot", None)
         return promised
+
+    def observed(self) -> dict[str, tuple[float, float]]:
+        """Of each band the 95% interval of what its leads in the calibrate part converted at.
+
+        Bands without a lead there are left out. It is no promise: by the policy `precision` that is the target.
+        """
+        return {
+            one.band: wilson(one.observed, one.n / one.deff)
+            for one in self.promises
+            if one.observed is not None
+        }
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,7 +1,7 @@
 """From the catalogue's columns to numbers: codes for trees, standardised columns for a line."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -64,10 +64,13 @@ class CategoryColumn:
 
     name: str
     levels: tuple[str, ...]
+    rare: float = 0.0
+    """Share of the fit part's rows with a level that is not known here, because it was rare."""
 
     @classmethod
     def fit(cls, name: str, values: pd.Series, lead_ids: pd.Series) -> Self:
-        return cls(name, tuple(sorted(kept.common(values, lead_ids)[:MAX_LEVELS])))
+        column = cls(name, tuple(sorted(kept.common(values, lead_ids)[:MAX_LEVELS])))
+        return replace(column, rare=column.unknown(values) / len(values))
 
     @property
     def width(self) -> int:
@@ -81,6 +84,10 @@ class CategoryColumn:
         missing_last = np.array([*places, np.nan], dtype=np.float64)
         codes: np.ndarray = missing_last[texts.cat.codes.to_numpy()]
         return codes
+
+    def unknown(self, values: pd.Series) -> int:
+        """How many values are none of the levels; missing ones are not counted."""
+        return int((self.codes(values) == len(self.levels)).sum())
 
     def write(self, codes: np.ndarray, into: np.ndarray) -> None:
         """Fill `into` (n x width) with one column a code; the last is missing."""
@@ -169,7 +176,7 @@ class Encoding:
 def _column(category: bool, **fields: Any) -> Column:
     require_fields(CategoryColumn if category else NumberColumn, fields)
     if category:
-        return CategoryColumn(fields["name"], tuple(fields["levels"]))
+        return CategoryColumn(fields["name"], tuple(fields["levels"]), fields["rare"])
     column = NumberColumn(**fields)
     if not (column.scale > 0 and column.low <= column.high):
         raise ValueError(f"the column {column.name!r} has no scale or no range")

@@ -250,7 +250,7 @@ class SmoothEncoding:
         categories = []
         for row in tree["categories"]:
             require_fields(CategoryColumn, row)
-            categories.append(CategoryColumn(row["name"], tuple(row["levels"])))
+            categories.append(CategoryColumn(row["name"], tuple(row["levels"]), row["rare"]))
         return cls(index, curves, tuple(categories))
 
 

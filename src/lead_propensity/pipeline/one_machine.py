@@ -1,7 +1,8 @@
 """The night job on one machine: from the tables to the sink, piece by piece, judged before anything is replaced."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import duckdb
@@ -14,15 +15,16 @@ from lead_propensity.data.database import opened
 from lead_propensity.data.moments import microseconds
 from lead_propensity.data.tables import Check
 from lead_propensity.data.workroom import Allowance
-from lead_propensity.errors import ConfigError, Refused
+from lead_propensity.errors import ConfigError, DataError, Refused
 from lead_propensity.features import dataset, exported, matrix, standing
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model import wording
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.wording import Wording
 from lead_propensity.pipeline.checking import checked
-from lead_propensity.serving import account, limits, night, scoring, sinks
+from lead_propensity.serving import account, history, limits, night, scoring, sinks
 from lead_propensity.serving.account import Account
+from lead_propensity.serving.sinks import Sink
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class _Night:
     found: Check
     moment: int | None
     words: Wording | None
+    tally: Counter[str] = field(default_factory=Counter)
+    """Of the leads and events so far, see `limits.tally`."""
 
     def leads(self) -> tuple[Iterator[Dataset], Dataset, int]:
         """The leads to score in pieces, the cohorts that tell the level, and where it is asked for.
@@ -103,14 +107,34 @@ class _Night:
         pieces = night.open_leads(con, config, model, self.moment, self.told.clock, self.allowance)
         return pieces, past, self.moment
 
+    def remember(self, sink: Sink) -> None:
+        """Bring what the sink held before, and the leads' last events, into the database."""
+        excluded = self.model.catalogue.definition["exclude_events"]
+        if self.moment is not None:
+            standing.make_last_events(self.con, excluded, self.moment)
+            events = limits.tally_events(self.con, self.asked.config, self.model, self.moment)
+            self.tally.update(events)
+        try:
+            history.remember(self.con, sink.previous(self.moment))
+        except DataError as error:
+            warning = f"The scores of the last run are not known, every lead counts as new: {error}"
+            self.told.warn(warning)
+            history.remember(self.con)
+
     def scores(self, pieces: Iterator[Dataset], past: Dataset, place: int) -> Iterator[pa.Table]:
         """The rows to write."""
         (shift,), (until,) = scoring.level(self.model, np.array([place]), past)
-        config, now = self.asked.config, pd.Timestamp.now(tz="UTC")
+        shared = night.Shared(
+            float(shift),
+            int(until),
+            self.found.exported_at,
+            self.asked.config.bands.routes,
+            pd.Timestamp.now(tz="UTC"),
+            self.words,
+        )
         for piece in pieces:
-            yield night.scores(
-                self.model, piece, (shift, until), config.bands.routes, now, self.words
-            )
+            self.tally.update(limits.tally(self.model, piece.X))
+            yield night.scores(self.con, self.model, piece, shared)
 
 
 def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
@@ -129,12 +153,14 @@ def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
         limits.require(refusals, found, model)
         job = _Night(asked, model, told, con, allowance, found, moment, words)
         pieces, past, place = job.leads()
+        job.remember(sink)
         unscored = standing.counts(con)
 
         def judge(passed: sinks.Counted) -> None:
-            told.count(found, passed.bands, unscored)
-            if refusals:
-                raise Refused(*refusals, limits.KEPT)
+            told.count(found, passed.bands, passed.changes, unscored)
+            reasons = (*refusals, *limits.shares(config, model, job.tally))
+            if reasons:
+                raise Refused(*reasons, then=limits.KEPT)
 
         counted = sinks.Counted(job.scores(pieces, past, place), judge)
         outlook = counted.bring(sink, moment, asked.dry_run)

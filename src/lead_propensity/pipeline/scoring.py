@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lead_propensity.config import Config
-from lead_propensity.data.moments import microseconds, words
+from lead_propensity.data.moments import words
 from lead_propensity.data.tables import Check
 from lead_propensity.errors import ConfigError, Refused
 from lead_propensity.features import dataset, standing
@@ -89,7 +89,7 @@ def score(
 def _scored_here(asked: Asked, model: PropensityModel, told: Account) -> ScoredLeads:
     done = one_machine.score(asked, model, told)
     notes = _notes(done.found, model, done.looked_from, done.unclear)
-    told.tell(warnings=[*limits.warnings(asked.config, model, done.moment)])
+    told.warn(*limits.warnings(asked.config, model, done.moment))
     return _summary(asked, done.found, notes, told, done.outlook)
 
 
@@ -101,22 +101,24 @@ def _scored_on_spark(asked: Asked, model: PropensityModel, told: Account) -> Sco
         )
     distributed.refuse(config, moment_given=asked.as_of is not None)
     distributed.require_folder_name(out)
-    declared = config.data.exported_at
-    moment = asked.moment(microseconds(declared, config.data.timezone) if declared else -1)
+    moment = asked.moment(distributed.data_until(config))
     assert moment is not None, "Spark is not asked for rows as exported"
     dataset.require_tables(config, model.catalogue, night.card_of(model))
 
     def judge(done: distributed.Done) -> None:
         unscored = {one: done.facts[one] for one in standing.REASONS if one in done.facts}
         told.look(done.found, moment)
-        told.count(done.found, done.facts, unscored)
+        if config.data.exported_at is None:
+            told.tell(data_until=None)
+        told.count(done.found, done.facts, done.facts, unscored)
         refusals = limits.refusals(config, done.found, model, moment)
-        if refusals:
-            raise Refused(*refusals, limits.KEPT)
+        reasons = (*refusals, *limits.shares(config, model, done.facts))
+        if reasons:
+            raise Refused(*reasons, then=limits.KEPT)
 
     done = distributed.score(config, model, out, moment, told.clock, judge)
     notes = _notes(done.found, model, moment, done.facts.get(standing.UNCLEAR, 0))
-    told.tell(warnings=[*limits.warnings(config, model, moment)])
+    told.warn(*limits.warnings(config, model, moment))
     return _summary(asked, done.found, notes, told)
 
 

@@ -21,9 +21,11 @@ from lead_propensity.data.tables import Check
 from lead_propensity.errors import ConfigError, LeadPropensityError, Refused
 from lead_propensity.features import standing
 from lead_propensity.files import replacing
+from lead_propensity.model.bands import BANDS
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.progress import Clock, Progress
 from lead_propensity.serving import records
+from lead_propensity.serving.history import CHANGES
 
 ASIDE = "row in quarantine: "
 """Before the reason for which the row of a lead was set aside."""
@@ -59,6 +61,10 @@ class Account:
         assert facts.keys() <= self.record.keys(), f"a record has no {facts.keys()}"
         self.record |= facts
 
+    def warn(self, *warnings: str) -> None:
+        """Tell what stops no run."""
+        self.tell(warnings=[*self.record["warnings"], *warnings])
+
     def meet(self, model: PropensityModel) -> None:
         """Tell which model it is. As exported its `labels_until` is no time."""
         until = None if model.horizon_days is None else iso(model.labels_until)
@@ -71,10 +77,19 @@ class Account:
         as_of = None if moment is None else iso(moment)
         self.tell(as_of=as_of, quarantined=aside, data_until=until)
 
-    def count(self, found: Check, bands: Mapping[Any, int], unscored: Mapping[str, int]) -> None:
+    def count(
+        self,
+        found: Check,
+        bands: Mapping[Any, int],
+        changes: Mapping[Any, int],
+        unscored: Mapping[str, int],
+    ) -> None:
         """Tell what became of every row, see `counted`."""
-        told = {band: int(bands.get(band, 0)) for band in ("hot", "warm", "cold")}
-        self.tell(bands=told, counts=counted(found, sum(told.values()), unscored))
+        told = {band: int(bands.get(band, 0)) for band in reversed(BANDS)}
+        moved = {change: int(changes.get(change, 0)) for change in CHANGES}
+        self.tell(
+            bands=told, band_changes=moved, counts=counted(found, sum(told.values()), unscored)
+        )
 
     def close(self, outcome: str, why: tuple[str, ...] = ()) -> None:
         """Write the record."""

@@ -62,6 +62,12 @@ def refuse(config: Config, moment_given: bool = False) -> None:
         )
 
 
+def data_until(config: Config) -> int:
+    """Until when the data goes, int64 microseconds; -1 where that is not declared."""
+    declared = config.data.exported_at
+    return -1 if declared is None else microseconds(declared, config.data.timezone)
+
+
 def require_folder_name(out: Path) -> None:
     """Raises ConfigError unless `out` may name a folder of Parquet files."""
     if out.suffix != ".parquet":
@@ -90,7 +96,8 @@ def score(
     with _cluster(config, out, progress) as (cluster, scratch):
         sent = Model.of(model)
         shift, until = _level(cluster, scratch, model, sent, moment)
-        task = Score(sent, moment, shift, until, pd.Timestamp.now(tz="UTC"), told)
+        end = data_until(config)
+        task = Score(sent, moment, shift, until, end, pd.Timestamp.now(tz="UTC"), told)
         done = added(cluster.setting, cluster.map(task, scratch / "scores", "features"))
         done.found.raise_problems(excess=False)
         judge(done)
@@ -211,8 +218,7 @@ def setting_of(config: Config) -> Setting:
 
 def added(setting: Setting, lines: Sequence[Line]) -> Done:
     """What the chunks found and counted, in any order, one Line each."""
-    assert setting.config.data.exported_at is not None
-    at = microseconds(setting.config.data.exported_at, setting.config.data.timezone)
+    at = data_until(setting.config)
     parts = [line.part for line in lines if line.part is not None]
     found = whole(parts, setting.raws, setting.config, Ending(at, "declared: data.exported_at"))
     facts: Counter[str] = Counter()

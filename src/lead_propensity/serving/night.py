@@ -1,6 +1,7 @@
 """What the night job looks at: the leads that are open, and the cohorts that have closed."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -15,7 +16,7 @@ from lead_propensity.features.points import Scorecard
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.wording import Wording
 from lead_propensity.progress import Progress, silent
-from lead_propensity.serving import scoring
+from lead_propensity.serving import history, scoring
 from lead_propensity.serving.drifting import Watched
 
 
@@ -66,22 +67,42 @@ def past(
     return matrix.build(con, model.catalogue, card_of(model), allowance=allowance)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all rows of a run have in common."""
+
+    level_shift: float
+    level_until: int
+    """Until when deals were known for it; -1: none."""
+    data_until: int
+    """int64 microseconds; -1 where rows carry no time, or nobody knows."""
+    routes: RoutesConfig
+    scored_at: pd.Timestamp
+    wording: Wording | None = None
+    """Of the reasons; None: the model's own words."""
+
+
 def scores(
+    con: duckdb.DuckDBPyConnection,
     model: PropensityModel,
     data: Dataset,
-    level: tuple[float, int],
-    limits: RoutesConfig,
-    scored_at: pd.Timestamp,
-    wording: Wording | None = None,
+    shared: Shared,
     watched: Watched | None = None,
 ) -> pa.Table:
-    """One row a lead, by the schema `scoring.SCORES`, at a level and until when deals were known for it.
+    """One row a lead, by the schema `scoring.SCORES`; `con` holds what `history.known` looks up.
 
-    The reasons are told in the model's own words unless `wording` gives others. `watched` looks on.
+    `watched` looks on.
     """
-    shift, until = (np.repeat(one, len(data)) for one in level)
-    frame = scoring.scored(model, data, shift, until, limits)
+    n = len(data)
+    shift, until = np.repeat(shared.level_shift, n), np.repeat(shared.level_until, n)
+    frame = scoring.scored(model, data, shift, until, shared.routes)
     if watched is not None:
         watched.see(data, frame)
-    why = scoring.reasons(model, data, frame, wording)
-    return scoring.scores_table(frame, why, model, scored_at)
+    why = scoring.reasons(model, data, frame, shared.wording)
+    known = history.known(con, frame["lead_id"])
+    frame = scoring.with_band_rates(frame, model).assign(
+        previous_band=pd.Series(known.previous_band, frame.index, dtype=object),
+        band_change=history.changes(frame["band"].to_numpy(), known.previous_band),
+        data_until=np.int64(shared.data_until),
+    )
+    return scoring.scores_table(frame, why, model, shared.scored_at, known.last_event_at)

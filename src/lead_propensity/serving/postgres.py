@@ -18,6 +18,7 @@ from lead_propensity.data.engine import identifier, literal
 from lead_propensity.data.moments import iso
 from lead_propensity.data.postgres import connected, execute, telling
 from lead_propensity.errors import ConfigError
+from lead_propensity.serving.before import BEFORE
 from lead_propensity.serving.naming import Naming
 from lead_propensity.serving.score_table import Found, created, differences, looked_up
 
@@ -104,6 +105,21 @@ class TableSink:
             f"The table {self.found.sql} fits; its {rows:,} rows {at} would be replaced.",
             columns,
         )
+
+    def previous(self, moment: int | None) -> Iterator[pa.Table]:
+        """Those of the latest moment before, streamed; nothing where the table is not there."""
+        if moment is None or not self.found.exists:
+            return
+        (as_of, lead_id), band = map(identifier, self.keys), identifier(self.naming.columns["band"])
+        table, then = self.found.sql, literal(iso(moment))
+        asked = (
+            f"SELECT {lead_id}::text AS lead_id, {band}::text AS band FROM {table} WHERE {as_of} = "
+            f"(SELECT max({as_of}) FROM {table} WHERE {as_of} < {then})"
+        )
+        with telling(f"--out {self.name}", UNCHANGED), self.con.cursor() as cursor:
+            cursor.execute(asked)
+            for batch in cursor.fetch_record_batch():
+                yield pa.table(batch.columns, schema=BEFORE)
 
     def write(self, pieces: Iterable[pa.Table], moment: int | None) -> None:
         with telling(f"--out {self.name}", UNCHANGED):

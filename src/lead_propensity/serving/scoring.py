@@ -25,6 +25,10 @@ SCORES = pa.schema(
         ("order", pa.int64()),
         ("probability", pa.float64()),
         ("band", pa.string()),
+        ("previous_band", pa.string()),
+        ("band_change", pa.string()),
+        ("band_rate_low", pa.float64()),
+        ("band_rate_high", pa.float64()),
         ("fit", pa.float64()),
         ("fit_grade", pa.string()),
         ("interest", pa.float64()),
@@ -38,6 +42,8 @@ SCORES = pa.schema(
         ("rules_band", pa.string()),
         ("level_shift", pa.float64()),
         ("level_until", _MOMENT),
+        ("last_event_at", _MOMENT),
+        ("data_until", _MOMENT),
         ("horizon_days", pa.int32()),
         ("model_id", pa.string()),
         ("scored_at", _MOMENT),
@@ -149,15 +155,30 @@ def outside_trained_ages(wording: Wording) -> dict[str, object]:
     return {"text": text[:1].upper() + text[1:], "sign": "-", "strength": 0.0}
 
 
+def with_band_rates(frame: pd.DataFrame, model: PropensityModel) -> pd.DataFrame:
+    """The frame with the interval of what each lead's band was observed to convert at; NaN: it held nobody."""
+    rates = model.bands.observed()
+    low, high = ({band: rate[end] for band, rate in rates.items()} for end in (0, 1))
+    return frame.assign(
+        band_rate_low=frame["band"].map(low).astype(float),
+        band_rate_high=frame["band"].map(high).astype(float),
+    )
+
+
 def scores_table(
-    frame: pd.DataFrame, why: list[str], model: PropensityModel, scored_at: pd.Timestamp
+    frame: pd.DataFrame,
+    why: list[str],
+    model: PropensityModel,
+    scored_at: pd.Timestamp,
+    last_event_at: pa.ChunkedArray,
 ) -> pa.Table:
-    """The table that `score` writes, by the schema SCORES."""
+    """The table that `score` writes, by the schema SCORES; `last_event_at` in int64 microseconds or null."""
     n = len(frame)
     given = {
         "reasons": pa.array(why, pa.string()),
         "horizon_days": pa.array([model.horizon_days] * n, pa.int32()),
         "model_id": pa.array([model.model_id] * n, pa.string()),
+        "last_event_at": last_event_at.cast(_MOMENT).combine_chunks(),
         "scored_at": pa.array([scored_at.value // 1000] * n, pa.int64()).cast(_MOMENT),
     }
     columns = [given.get(field.name) for field in SCORES]
@@ -174,4 +195,4 @@ def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
     if pa.types.is_timestamp(kind):
         times = column.to_numpy(np.int64)
         return pa.array(times, pa.int64(), mask=times < 0).cast(kind)
-    return pa.array(column.to_numpy(kind.to_pandas_dtype()), kind)
+    return pa.array(column.to_numpy(kind.to_pandas_dtype()), kind, from_pandas=True)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +19,7 @@ from lead_propensity.data.merging import sorted_table
 from lead_propensity.data.targets import alone, clear
 from lead_propensity.errors import ConfigError
 from lead_propensity.files import is_there
-from lead_propensity.serving import postgres
+from lead_propensity.serving import before, postgres
 from lead_propensity.serving.naming import Naming
 from lead_propensity.serving.postgres import TableName
 
@@ -33,6 +32,13 @@ class Sink(Protocol):
 
     def outlook(self, moment: int | None) -> tuple[str, ...]:
         """What `write` would do, in words; nothing is changed."""
+        ...
+
+    def previous(self, moment: int | None) -> Iterator[pa.Table]:
+        """Who held which band at the latest moment before, by the schema `before.BEFORE`.
+
+        Rows as exported (None) have no moment before. Raises DataError where the old scores cannot be read.
+        """
         ...
 
     def write(self, pieces: Iterable[pa.Table], moment: int | None) -> None:
@@ -92,6 +98,12 @@ class Files:
         there = "is there and would be replaced" if path.exists() else "would be created"
         return (f"{path} {there}.", f"Columns: {', '.join(self.naming.schema.names)}.")
 
+    def previous(self, moment: int | None) -> Iterator[pa.Table]:
+        if moment is None:
+            return iter(())
+        told = before.of_folder if self.parts else before.of_file
+        return told(self.path, self.naming, moment)
+
     def write(self, pieces: Iterable[pa.Table], moment: int | None) -> None:
         path = self._file(moment)
         clear(path)
@@ -109,7 +121,7 @@ class Files:
         assert moment is not None, "rows as exported are not filed by their moment"
         # The column `as_of` stays in the file, so that it says by itself what it holds. The folder has
         # another name: readers that make a column of it would meet two of one name.
-        return self.path / f"as_of_utc={_words(moment)}" / "part.parquet"
+        return self.path / before.folder_of(moment) / "part.parquet"
 
 
 class Counted:
@@ -123,6 +135,7 @@ class Counted:
     ) -> None:
         self._pieces, self._judge = pieces, judge
         self.bands: Counter[str] = Counter()
+        self.changes: Counter[str] = Counter()
 
     def bring(self, sink: Sink, moment: int | None, dry_run: bool) -> tuple[str, ...]:
         """Write all pieces to `sink`; a dry run only counts them, and gives the sink's outlook."""
@@ -136,6 +149,7 @@ class Counted:
     def __iter__(self) -> Iterator[pa.Table]:
         for piece in self._pieces:
             self.bands.update(piece["band"].to_pylist())
+            self.changes.update(piece["band_change"].to_pylist())
             yield piece
         self._judge(self)
 
@@ -164,9 +178,3 @@ def place_of(out: str) -> Path | TableName:
             f"in / for one part each moment, or {_TABLE}TABLE."
         )
     return path
-
-
-def _words(moment: int) -> str:
-    """A moment as a folder may be called: a date, or with the time where it is no midnight."""
-    at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=moment)
-    return at.strftime("%Y-%m-%d" if moment % 86_400_000_000 == 0 else "%Y-%m-%dT%H-%M-%S.%f")

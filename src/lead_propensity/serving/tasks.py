@@ -16,7 +16,7 @@ from lead_propensity.features.dataset import Plan
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.wording import Wording
 from lead_propensity.progress import silent
-from lead_propensity.serving import night, scoring
+from lead_propensity.serving import history, limits, night, scoring
 
 Counts = dict[str, int]
 _NOTHING = pa.schema([("nothing", pa.int32())])
@@ -109,6 +109,7 @@ class Score:
     moment: int
     shift: float
     until: int
+    data_until: int
     scored_at: pd.Timestamp
     wording: dict[str, Any] | None = None
     """That of `score.reasons`, as plain JSON: its file need not be on the workers."""
@@ -122,13 +123,19 @@ class Score:
             return self.schema.empty_table(), {}
         standing.make(con, config.snapshots, self.moment)
         unscored, model = standing.counts(con), self.model.loaded()
-        level, routes = (self.shift, self.until), config.bands.routes
         pieces = night.open_leads(con, config, model, self.moment)
+        standing.make_last_events(con, model.catalogue.definition["exclude_events"], self.moment)
+        history.remember(con)  # the folder that is written is a new one
         words = None if self.wording is None else Wording.model_validate(self.wording)
-        table = pa.concat_tables(
-            night.scores(model, piece, level, routes, self.scored_at, words) for piece in pieces
-        )
-        return table, {**Counter(table["band"].to_pylist()), **unscored}
+        routes, end = config.bands.routes, self.data_until
+        shared = night.Shared(self.shift, self.until, end, routes, self.scored_at, words)
+        tally, tables = limits.tally_events(con, config, model, self.moment), []
+        for piece in pieces:
+            tally.update(limits.tally(model, piece.X))
+            tables.append(night.scores(con, model, piece, shared))
+        table = pa.concat_tables(tables)
+        told = Counter(table["band"].to_pylist()) + Counter(table["band_change"].to_pylist())
+        return table, {**told, **unscored, **tally}
 
 
 @dataclass(frozen=True)

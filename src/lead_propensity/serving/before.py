@@ -1,0 +1,118 @@
+"""What a sink held before: the band of each lead at the latest moment before this one."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from lead_propensity.errors import DataError
+from lead_propensity.serving.naming import Naming
+
+BEFORE = pa.schema([("lead_id", pa.string()), ("band", pa.string())])
+"""Of the pieces that are given."""
+AT_ONCE = 100_000
+_MOMENT = pa.timestamp("us", tz="UTC")
+_ASKED = {
+    "lead_id": pa.string(),
+    "as_of": _MOMENT,
+    "band": pa.string(),
+    "previous_band": pa.string(),
+}
+_DEFUSED = r"^'([=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
+_PREFIX = "as_of_utc="
+
+
+def of_file(path: Path, naming: Naming, moment: int) -> Iterator[pa.Table]:
+    """By what a file of scores says; nothing where there is none, or none of ours.
+
+    Of rows of an earlier moment their band; of rows of this one the band before that they tell
+    themselves, so that a rerun gives the same rows; of later ones nothing. Raises DataError where the
+    file cannot be read.
+    """
+    if not path.is_file():
+        return
+    try:
+        for rows in _rows(path, {naming.columns[ours]: ours for ours in _ASKED}):
+            yield _known(rows, moment)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def of_folder(folder: Path, naming: Naming, moment: int) -> Iterator[pa.Table]:
+    """By the latest part before the moment. Raises DataError where it cannot be read."""
+    parts = {
+        at: part for part in folder.glob(f"{_PREFIX}*") if (at := _parsed(part.name)) is not None
+    }
+    earlier = [at for at in parts if at < moment]
+    if earlier:
+        yield from of_file(parts[max(earlier)] / "part.parquet", naming, moment)
+
+
+def folder_of(moment: int) -> str:
+    """How the part of a moment is called: a date, or with the time where it is no midnight."""
+    at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=moment)
+    midnight = moment % 86_400_000_000 == 0
+    return _PREFIX + at.strftime("%Y-%m-%d" if midnight else "%Y-%m-%dT%H-%M-%S.%f")
+
+
+def _parsed(name: str) -> int | None:
+    text = name.removeprefix(_PREFIX)
+    try:
+        at = datetime.strptime(text, "%Y-%m-%d" if "T" not in text else "%Y-%m-%dT%H-%M-%S.%f")
+    except ValueError:
+        return None
+    return (at.replace(tzinfo=UTC) - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+
+
+def _rows(path: Path, names: dict[str, str]) -> Iterator[pa.Table]:
+    """Those of our columns that the file has, under our names, some rows at a time."""
+    for batch in _csv(path, names) if path.suffix == ".csv" else _parquet(path, names):
+        table = pa.Table.from_batches([batch])
+        ours = [names[one] for one in table.column_names]
+        yield table.rename_columns(ours).cast(pa.schema([(one, _ASKED[one]) for one in ours]))
+
+
+def _parquet(path: Path, names: dict[str, str]) -> Iterator[pa.RecordBatch]:
+    with pa.parquet.ParquetFile(path) as file:
+        there = _there(file.schema_arrow.names, names)
+        if there:
+            yield from file.iter_batches(AT_ONCE, columns=there)
+
+
+def _csv(path: Path, names: dict[str, str]) -> Iterator[pa.RecordBatch]:
+    parsing = pa.csv.ParseOptions(newlines_in_values=True)
+    with pa.csv.open_csv(path, parse_options=parsing) as head:
+        there = _there(head.schema.names, names)
+    if not there:
+        return
+    kinds = {name: _ASKED[names[name]] for name in there}
+    options = pa.csv.ConvertOptions(
+        include_columns=there, column_types=kinds, strings_can_be_null=True, null_values=[""]
+    )
+    place = next(place for place, name in enumerate(there) if names[name] == "lead_id")
+    with pa.csv.open_csv(path, parse_options=parsing, convert_options=options) as reader:
+        for batch in reader:
+            # As `files.defused` wrote them.
+            lead = pc.replace_substring_regex(batch.column(place), _DEFUSED, r"\1")
+            yield batch.set_column(place, there[place], lead)
+
+
+def _there(found: Sequence[str], names: dict[str, str]) -> list[str]:
+    """The columns to read; none where one is missing that is needed."""
+    there = {names[name]: name for name in names if name in found}
+    needed = {"lead_id", "as_of", "band"}
+    return list(there.values()) if needed <= there.keys() else []
+
+
+def _known(rows: pa.Table, moment: int) -> pa.Table:
+    at = rows["as_of"].cast(pa.int64())
+    nothing = pa.nulls(len(rows), pa.string())
+    own = rows["previous_band"] if "previous_band" in rows.column_names else nothing
+    earlier, same = pc.less(at, moment), pc.equal(at, moment)
+    band = pc.if_else(earlier, rows["band"], pc.if_else(same, own, nothing))
+    table = pa.table([rows["lead_id"], band], schema=BEFORE)
+    return table.filter(pc.and_(pc.is_valid(table["lead_id"]), pc.is_valid(table["band"])))
