@@ -4,10 +4,13 @@ Seen to fail once: a rare event type, channel and attribute kept by name; levels
 where many leads share an address.
 """
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import personal_world
@@ -15,6 +18,8 @@ from lead_propensity import pipeline
 from lead_propensity.config import Config
 from lead_propensity.features import kept
 from lead_propensity.pipeline import TrainedRun
+from lead_propensity.reporting.stored import report_again
+from lead_propensity.serving.forgetting import Named, forget
 
 TRAVELS = ("model", "evaluated", "report.html", "scorecard.json", "model_card.md")
 STAYS = ("private", "test_predictions.parquet")
@@ -77,6 +82,28 @@ def test_mlflow_holds_no_personal_data(trained: Trained) -> None:
     assert (trained.store / "mlflow.db").is_file()
     assert held([trained.store]) == {}
     assert any(trained.store.rglob("report.html")), "the artifacts lie there, too"
+
+
+def test_a_forgotten_lead_is_in_no_file_of_a_run(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real run and its scores: of whom nothing is asked to be known is known nowhere, and the report still works."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run = shutil.copytree(trained.run.folder, tmp_path / "models" / "run")
+    out = tmp_path / "scores.parquet"
+    pipeline.score(trained.config, run, str(out))
+    changed = pd.read_csv(run / "private" / "changed_leads.csv", dtype=str)["lead_id"]
+    aside = pq.read_table(run / "private" / "quarantine" / "events.parquet")["lead_id"].to_pylist()
+    scored = pq.read_table(out)["lead_id"].to_pylist()
+    gone = {*list(changed)[:2], *[one for one in aside if one][:2], *scored[:2]}
+    done = forget(Named(frozenset(gone), 0), [tmp_path / "models", out])
+    assert (done.found, done.unread) == (gone, ())
+    for file in (*run.rglob("*"), out, *(tmp_path / "scores.records").rglob("*")):
+        if file.is_file() and file.suffix != ".parquet":
+            assert not [lead for lead in gone if lead in file.read_text()], file
+        elif file.is_file():
+            assert not gone & set(pq.read_table(file)["lead_id"].to_pylist()), file
+    assert report_again(run).forgotten > 0
 
 
 def test_the_search_finds_what_is_there(trained: Trained) -> None:

@@ -145,7 +145,10 @@ def print_run(run: Any) -> None:
 def print_reported(done: Any) -> None:
     """Whether the figures are still those of the run, and where the page is."""
     screen = console()
-    if done.differences:
+    if done.forgotten:
+        text = f"{done.forgotten:,} leads were forgotten since: the page shows the run's figures, not computed again."
+        screen.print(text, highlight=False)
+    elif done.differences:
         text = f"{len(done.differences):,} values are not the stored ones; the page shows the computed ones:"
         screen.print(text, style="yellow", highlight=False)
         for one in done.differences[:10]:

@@ -33,7 +33,16 @@ from lead_propensity.errors import ConfigError
 KEPT_DAYS = 3
 """So long the finished work of a dead run waits for the next one."""
 
-__all__ = ["IN_MEMORY", "KEPT_DAYS", "Allowance", "Job", "Workroom", "entered"]
+__all__ = [
+    "IN_MEMORY",
+    "KEPT_DAYS",
+    "Allowance",
+    "Cleared",
+    "Job",
+    "Workroom",
+    "clear_jobs",
+    "entered",
+]
 
 
 class Workroom:
@@ -120,6 +129,28 @@ def entered(work_folder: str | None) -> Iterator[Workroom]:
 
 
 @dataclass(frozen=True)
+class Cleared:
+    """The finished work of dead runs that was removed, or would be, and that of living ones."""
+
+    removed: int
+    busy: int
+
+
+def clear_jobs(work_folder: str | None, dry_run: bool = False) -> Cleared:
+    """Remove the finished work that runs left for the next one: it is made from rows of leads.
+
+    Raises ConfigError as `entered` does.
+    """
+    root = _root(work_folder)
+    with _usable(root), Lock.waited(root / LOCK):
+        dead = [folder for folder in _folders(root / "jobs") if _is_dead(folder)]
+        busy = len(_folders(root / "jobs")) - len(dead)
+        for folder in [] if dry_run else [*dead, *_folders(root / "runs")]:
+            _remove_if_dead(folder)
+    return Cleared(len(dead), busy)
+
+
+@dataclass(frozen=True)
 class Allowance:
     """What the work beside the database may use."""
 
@@ -188,7 +219,12 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _remove_if_dead(folder: Path) -> None:
+    if _is_dead(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_dead(folder: Path) -> bool:
     lock = Lock.tried(folder / LOCK)
     if lock is not None:
         lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+    return lock is not None

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lead_propensity.data.erasing import forgotten_in
 from lead_propensity.errors import DataError
 from lead_propensity.evaluation.again import Difference, computed_again, differences
 from lead_propensity.files import is_there, write_text
@@ -32,6 +33,8 @@ class StoredRun:
     folder: Path
     scorecard: dict[str, Any]
     predictions: pd.DataFrame
+    forgotten: dict[str, int]
+    """`rows` and `leads` that `forget` took out of the predictions."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class ReportedAgain:
     """How many figures were computed again."""
     differences: tuple[Difference, ...]
     """Those that are not the stored ones."""
+    forgotten: int = 0
+    """Leads that were forgotten since: the page shows the stored figures, which nobody can compute again."""
 
 
 def read(folder: Path | str) -> StoredRun:
@@ -55,7 +60,8 @@ def read(folder: Path | str) -> StoredRun:
             f"{place} is no run: {found}. A run folder is what `train` leaves, such as models/NAME/TIME; "
             f"it holds {' and '.join(FILES)}."
         )
-    return StoredRun(place, _card(place / FILES[0]), _predictions(place / FILES[1]))
+    predictions = _predictions(place / FILES[1])
+    return StoredRun(place, _card(place / FILES[0]), predictions, forgotten_in(place / FILES[1]))
 
 
 def report_again(
@@ -65,16 +71,28 @@ def report_again(
 
     `out` is a file (default: the run's own `report.html`). The stored scorecard stays as it is. Raises
     DataError where the folder is no run, or, unless `accept`, where figures differ from the stored ones:
-    a file was changed, or another version computes otherwise. Nothing is written then.
+    a file was changed, or another version computes otherwise. Nothing is written then. Where leads were
+    forgotten, the page shows the stored figures.
     """
     run = read(run_folder)
+    file = Path(out) if out is not None else run.folder / "report.html"
+    if run.forgotten["rows"] and _all_there(run):
+        write_text(report.render(run.scorecard), file)
+        return ReportedAgain(file, 0, (), run.forgotten["leads"])
     card = computed_again(run.scorecard, run.predictions)
     apart = differences(run.scorecard, card)
     if apart and not accept:
         raise DataError(_changed(run, apart))
-    file = Path(out) if out is not None else run.folder / "report.html"
     write_text(report.render(card), file)
     return ReportedAgain(file, len(card["figures"]), tuple(apart))
+
+
+def _all_there(run: StoredRun) -> bool:
+    """Whether the rows that are there and those forgotten are those that the run judged."""
+    judged = sum(
+        row["snapshots"] for row in run.scorecard.get("parts", ()) if row["part"] == "test"
+    )
+    return bool(len(run.predictions) + run.forgotten["rows"] == judged)
 
 
 def _changed(run: StoredRun, apart: Iterable[Difference]) -> str:

@@ -1,0 +1,114 @@
+"""The command `forget`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lead_propensity.cli.commands import Overrides, Quiet, app
+from lead_propensity.cli.screen import console
+from lead_propensity.config import load
+from lead_propensity.errors import DataError
+
+MOST_PASSED = 5
+"""Files without ids that are named."""
+
+
+@app.command(
+    epilog="Example: `lead-propensity forget --lead-id-file gone.txt --in models --in scores.parquet --dry-run`"
+)
+def forget(
+    lead_id_file: Annotated[Path, typer.Option(help="UTF-8 text, one lead_id a line.")],
+    places: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--in",
+            metavar="PATH",
+            help="A file or folder to look in; repeatable. Default: models/, and the scores of which there are records "
+            "in the working directory.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CONFIG",
+            help="The dataset's YAML file: what the CRM and the scores call `lead_id`, and engine.work_folder.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")
+    ] = False,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Take leads out of scores, records, test predictions and private folders, and say where else they may be.
+
+    Every Parquet and CSV file at or below the places is looked through, and rewritten at once where it holds one of
+    the leads. The same call again does no harm. Exit code 2 where a file could not be looked through.
+    """
+    from lead_propensity.serving import forgetting
+
+    settings = None if config is None else load(config, overrides or ())
+    named = forgetting.named_in(lead_id_file)
+    done = forgetting.forget(named, places or (), settings, dry_run)
+    if not quiet:
+        _print(done, settings, lead_id_file)
+    if done.unread:
+        raise DataError(
+            "Not all files could be looked through; they may hold the leads still. Mend or remove them, and run this "
+            "again:\n" + "\n".join(f"  {one}" for one in done.unread)
+        )
+
+
+def _print(done: Any, settings: Any, file: Path) -> None:
+    screen = console()
+    went = "would go" if done.dry_run else "are gone"
+    for one in done.files:
+        leads = f"{len(one.leads):,} lead" + ("s" if len(one.leads) > 1 else "")
+        _line(f"{one.path}: {one.rows:,} rows of {leads} {went}")
+    missing = len(done.named.ids) - len(done.found)
+    repeated = f" ({done.named.repeated:,} lines repeat one)" if done.named.repeated else ""
+    _line(
+        f"{len(done.named.ids):,} leads named{repeated}: {len(done.found):,} found, {missing:,} in none of "
+        f"{done.looked:,} files."
+    )
+    if done.passed:
+        listed = ", ".join(str(path) for path in done.passed[:MOST_PASSED])
+        more = ", ..." if len(done.passed) > MOST_PASSED else ""
+        _line(f"Without a column of lead ids, and left alone: {listed}{more}")
+    if done.scratch.removed:
+        kind = "would be" if done.dry_run else "were"
+        _line(f"Finished work of killed runs: {done.scratch.removed:,} folders {kind} removed.")
+    if done.scratch.busy:
+        _line(f"{done.scratch.busy:,} runs are at work on it still; run this again when they end.")
+    screen.print("Where they may be still:", style="bold")
+    for line in _elsewhere(done, settings, file):
+        _line(f"  {line}")
+
+
+def _elsewhere(done: Any, settings: Any, file: Path) -> list[str]:
+    column = "lead_id"
+    if settings is not None:
+        column = settings.score.columns.get("lead_id", column)
+    quoted = '"' + column.replace('"', '""') + '"'
+    lines = [
+        "the CRM and its exports: they would be scored again by the next run; remove them there first",
+        "backups, and copies of scores that somebody made",
+        "models learned from them cannot unlearn: train again. They hold no row of a lead, nor do reports and MLflow",
+    ]
+    if not done.tables:
+        return [
+            *lines,
+            "tables of PostgreSQL that scores were written to (no record here names one)",
+        ]
+    lines.append("tables of PostgreSQL, in psql:")
+    lines.append("  CREATE TEMP TABLE forget (id text);")
+    lines.append(f"  \\copy forget FROM '{file}'")
+    for table in done.tables:
+        name = ".".join('"' + part.replace('"', '""') + '"' for part in table.split("."))
+        lines.append(f"  DELETE FROM {name} WHERE {quoted} IN (SELECT id FROM forget);")
+    return lines
+
+
+def _line(text: str) -> None:
+    console().print(text, markup=False, highlight=False, soft_wrap=True)

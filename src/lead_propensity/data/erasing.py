@@ -1,0 +1,172 @@
+"""Files without the rows of some leads; each is rewritten beside itself, so that readers see the old or the new one."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lead_propensity.errors import DataError
+from lead_propensity.files import replacing
+
+FORGOTTEN = b"lead_propensity.forgotten"
+"""In a Parquet file's own facts: how many rows and leads were taken out of it, as JSON. Counts alone."""
+ENDINGS = (".parquet", ".csv")
+LEAD_ID = b"lead_propensity.lead_id"
+"""In a Parquet file's own facts: how the column of the ids is called."""
+_AT_ONCE = 100_000
+"""Rows in memory."""
+_WIDEST_CELL = 1 << 30
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What went out of a file, or would go."""
+
+    path: Path
+    rows: int
+    leads: frozenset[str]
+    looked: bool = True
+    """False: no column of it holds the ids of leads."""
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """Who is to be forgotten, and how the columns of their ids may be called."""
+
+    ids: frozenset[str]
+    columns: tuple[str, ...] = ("lead_id",)
+    dry_run: bool = False
+
+    def erase(self, path: Path, any_column: bool = False) -> Erased:
+        """Take the rows of these leads out of a Parquet or CSV file.
+
+        `any_column`: where no column of `columns` is there, a row goes in which any cell is one of the ids.
+        Raises DataError where the file cannot be read, ConfigError where it cannot be written; it is then as
+        it was.
+        """
+        try:
+            if path.suffix == ".parquet":
+                return self._parquet(path, any_column)
+            return self._csv(path, any_column)
+        except (OSError, pa.ArrowException, csv.Error, UnicodeError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+
+    def _asked(
+        self, names: Sequence[str], any_column: bool, facts: Mapping[bytes, bytes] | None = None
+    ) -> list[int]:
+        """Places of the columns to look at."""
+        columns = {*self.columns, (facts or {}).get(LEAD_ID, b"").decode()}
+        known = [place for place, name in enumerate(names) if name in columns]
+        return known or (list(range(len(names))) if any_column else [])
+
+    def _parquet(self, path: Path, any_column: bool) -> Erased:
+        wanted = pa.array(sorted(self.ids), pa.string())
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            places = self._asked(schema.names, any_column, schema.metadata)
+            if not places:
+                return Erased(path, 0, frozenset(), looked=False)
+            rows, leads = 0, set[str]()
+            for batch in file.iter_batches(_AT_ONCE, columns=[schema.names[p] for p in places]):
+                for column in batch.columns:
+                    texts = _texts(column)
+                    leads.update(texts.filter(pc.is_in(texts, wanted)).to_pylist())
+                rows += pc.sum(_hits(batch.columns, wanted)).as_py() or 0
+        found = Erased(path, rows, frozenset(leads))
+        if rows and not self.dry_run:
+            self._rewrite_parquet(found, places)
+        return found
+
+    def _rewrite_parquet(self, found: Erased, places: Sequence[int]) -> None:
+        wanted = pa.array(sorted(self.ids), pa.string())
+        with replacing(found.path) as scratch, pq.ParquetFile(found.path) as file:
+            kept = file.schema_arrow.with_metadata(_counted(file.schema_arrow, found))
+            with pq.ParquetWriter(scratch, kept, compression="zstd") as writer:
+                for batch in file.iter_batches(_AT_ONCE):
+                    gone = _hits([batch.column(place) for place in places], wanted)
+                    writer.write_batch(batch.filter(pc.invert(gone)))
+
+    def _csv(self, path: Path, any_column: bool) -> Erased:
+        rows, leads = 0, set[str]()
+        with _opened(path) as file:
+            records = _records(file)
+            header = next(records, ("", []))[1]
+            places = self._asked(header, any_column)
+            if not places:
+                return Erased(path, 0, frozenset(), looked=False)
+            for _, cells in records:
+                found = self._of(cells, places)
+                rows, leads = rows + bool(found), leads | found
+        if rows and not self.dry_run:
+            self._rewrite_csv(path, places)
+        return Erased(path, rows, frozenset(leads))
+
+    def _rewrite_csv(self, path: Path, places: Sequence[int]) -> None:
+        with replacing(path) as scratch, _opened(path) as file, _opened(scratch, "w") as kept:
+            for number, (raw, cells) in enumerate(_records(file)):
+                if number == 0 or not self._of(cells, places):
+                    kept.write(raw)
+
+    def _of(self, cells: Sequence[str], places: Sequence[int]) -> set[str]:
+        """The ids in these cells; one that a spreadsheet would compute was written with a leading `'`."""
+        given = {cells[place] for place in places if place < len(cells)}
+        return {one for cell in given for one in (cell, cell.removeprefix("'")) if one in self.ids}
+
+
+def forgotten_in(file: Path) -> dict[str, int]:
+    """`rows` and `leads` that were taken out of a Parquet file so far; 0 each where none were."""
+    facts = pq.read_schema(file).metadata or {}
+    told = json.loads(facts.get(FORGOTTEN, b"{}"))
+    return {name: int(told.get(name, 0)) for name in ("rows", "leads")}
+
+
+def _counted(schema: pa.Schema, found: Erased) -> dict[bytes, bytes]:
+    facts = dict(schema.metadata or {})
+    before = json.loads(facts.get(FORGOTTEN, b"{}"))
+    told = {
+        "rows": before.get("rows", 0) + found.rows,
+        "leads": before.get("leads", 0) + len(found.leads),
+    }
+    return {**facts, FORGOTTEN: json.dumps(told).encode()}
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    """Ids as text, however the file holds them; none where the column holds no such thing."""
+    try:
+        return pc.cast(column, pa.string())
+    except pa.ArrowException:
+        return pa.nulls(len(column), pa.string())
+
+
+def _hits(columns: Sequence[pa.Array], wanted: pa.Array) -> pa.Array:
+    """(n,) booleans: whether one of the cells of a row is wanted."""
+    found = pc.is_in(_texts(columns[0]), wanted)
+    for column in columns[1:]:
+        found = pc.or_(found, pc.is_in(_texts(column), wanted))
+    return found
+
+
+def _opened(path: Path, mode: str = "r") -> TextIO:
+    """As UTF-8; bytes that are none go through unchanged."""
+    return cast(TextIO, path.open(mode, encoding="utf-8", errors="surrogateescape", newline=""))
+
+
+def _records(file: TextIO) -> Iterator[tuple[str, list[str]]]:
+    """Each record as it stands in the file, byte for byte, and its cells."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in file:
+            taken.append(line)
+            yield line.removeprefix("\ufeff")
+
+    csv.field_size_limit(_WIDEST_CELL)
+    for cells in csv.reader(lines()):
+        yield "".join(taken), cells
+        taken.clear()
