@@ -1,6 +1,8 @@
 """The command line. Nothing else of the package prints."""
 
-from lead_propensity.cli import erasure as erasure  # these add their commands to the app
+# Each adds its commands to the app.
+from lead_propensity.cli import erasure as erasure
+from lead_propensity.cli import monitoring as monitoring
 from lead_propensity.cli import registry as registry
 from lead_propensity.cli.commands import app, main
 

@@ -24,6 +24,7 @@ from lead_propensity.model.wording import Wording
 from lead_propensity.pipeline.checking import checked
 from lead_propensity.serving import account, history, limits, night, scoring, sinks
 from lead_propensity.serving.account import Account
+from lead_propensity.serving.drifting import Watched
 from lead_propensity.serving.sinks import Sink
 
 
@@ -86,6 +87,7 @@ class _Night:
     found: Check
     moment: int | None
     words: Wording | None
+    watched: Watched
     tally: Counter[str] = field(default_factory=Counter)
     """Of the leads and events so far, see `limits.tally`."""
 
@@ -134,7 +136,7 @@ class _Night:
         )
         for piece in pieces:
             self.tally.update(limits.tally(self.model, piece.X))
-            yield night.scores(self.con, self.model, piece, shared)
+            yield night.scores(self.con, self.model, piece, shared, self.watched)
 
 
 def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
@@ -151,13 +153,15 @@ def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
             account.set_aside(con, found, told.folder)
         refusals = limits.refusals(config, found, model, moment)
         limits.require(refusals, found, model)
-        job = _Night(asked, model, told, con, allowance, found, moment, words)
+        watched = Watched(model)
+        job = _Night(asked, model, told, con, allowance, found, moment, words, watched)
         pieces, past, place = job.leads()
         job.remember(sink)
         unscored = standing.counts(con)
 
         def judge(passed: sinks.Counted) -> None:
             told.count(found, passed.bands, passed.changes, unscored)
+            told.tell(drift=watched.figures(config.monitor))
             reasons = (*refusals, *limits.shares(config, model, job.tally))
             if reasons:
                 raise Refused(*reasons, then=limits.KEPT)

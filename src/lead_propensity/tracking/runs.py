@@ -62,7 +62,7 @@ def log_run(
     with (
         connected() as uri,
         mlflow.start_run(
-            experiment_id=_experiment(config.name, uri),
+            experiment_id=experiment(config.name, uri),
             run_name=run_folder.name,
             tags={"model_id": model.model_id, "data_digest": data_digest},
         ) as run,
@@ -106,7 +106,8 @@ def signature(catalogue: Catalogue) -> ModelSignature:
     )
 
 
-def _experiment(name: str, uri: str) -> str:
+def experiment(name: str, uri: str) -> str:
+    """The id of the dataset's experiment; it is made where there is none. Raises ModelError where it is deleted."""
     client = mlflow.MlflowClient()
     known = client.get_experiment_by_name(name)
     if known is None:

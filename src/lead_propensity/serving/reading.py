@@ -1,0 +1,130 @@
+"""Scores read back from where `score` wrote them, under our names; of very many a sample of whole leads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lead_propensity.config import Config, EngineConfig
+from lead_propensity.config.credentials import POSTGRES, POSTGRES_SINK
+from lead_propensity.data.engine import connect, identifier, literal
+from lead_propensity.data.postgres import connected, execute, telling
+from lead_propensity.errors import DataError
+from lead_propensity.features.sampling import is_kept, one_in
+from lead_propensity.serving import sinks
+from lead_propensity.serving.naming import Naming
+from lead_propensity.serving.postgres import TableName
+from lead_propensity.serving.score_table import looked_up
+from lead_propensity.serving.scoring import SCORES
+
+MOST_ROWS = 400_000
+"""Of all moments together are judged; each figure's interval is then as narrow as it need be."""
+TEXTS = ("lead_id", "band", "rules_band", "model_id")
+NUMBERS = ("probability", "raw_score", "rules_points", "horizon_days")
+_DEFUSED = r"^'([=+\-@\t\r\n＝＋－＠])"
+
+
+@dataclass(frozen=True)
+class PastScores:
+    """`frame` has TEXTS, NUMBERS and `as_of` in int64 microseconds; one row a lead and moment."""
+
+    frame: pd.DataFrame
+    counts: dict[int, int]
+    """How many leads were scored at each moment, the earliest first."""
+    one_in: int
+    """Of so many leads one is in the frame."""
+
+
+def past_scores(out: str, config: Config, until: int, most: int = MOST_ROWS) -> PastScores:
+    """All scores at `out` of moments up to `until` (int64 microseconds).
+
+    Raises ConfigError where `out` names no place for scores, DataError where there are none, or a column is
+    missing.
+    """
+    place, names = sinks.place_of(out), Naming(SCORES, config.score.columns).columns
+    if isinstance(place, TableName):
+        return _of_table(place, names, until, most)
+    return _of_files(out, place, names, until, most)
+
+
+def _of_files(out: str, place: Path, names: dict[str, str], until: int, most: int) -> PastScores:
+    files = [place] if place.suffix in sinks.ENDINGS else sorted(place.glob("*/part.parquet"))
+    if not files or not files[0].exists():
+        raise DataError(f"--scores {out}: there are no scores. Give the --out of `score`.")
+    csv = place.suffix == ".csv"
+    listed = "[" + ", ".join(literal(str(file)) for file in files) + "]"
+    options = (
+        "all_varchar = true, header = true"
+        if csv
+        else "hive_partitioning = false, union_by_name = true"
+    )
+    source = f"{'read_csv' if csv else 'read_parquet'}({listed}, {options})"
+    with connect(EngineConfig()) as con:
+        there = [row[0] for row in con.execute(f"DESCRIBE FROM {source}").fetchall()]
+        _require(out, names, there)
+        texts = {one: f"CAST({identifier(names[one])} AS VARCHAR)" for one in TEXTS}
+        if csv:
+            texts |= {
+                one: f"regexp_replace({texts[one]}, {literal(_DEFUSED)}, '\\1')" for one in TEXTS
+            }
+        as_of = f"epoch_us(CAST({identifier(names['as_of'])} AS TIMESTAMP))"
+        numbers = {one: f"CAST({identifier(names[one])} AS DOUBLE)" for one in NUMBERS}
+        con.execute(
+            f"CREATE VIEW s AS SELECT {_named({**texts, **numbers, 'as_of': as_of})} FROM {source}"
+        )
+        counted = con.execute(_counting(until)).fetchall()
+        every = one_in(sum(count for _, count in counted), most)
+        rows = con.execute(f"FROM s WHERE as_of <= {until} AND {is_kept('lead_id', every)}").df()
+    return _read(rows, counted, every)
+
+
+def _of_table(name: TableName, names: dict[str, str], until: int, most: int) -> PastScores:
+    purpose = f"--scores {name}"
+    with (
+        connected(POSTGRES_SINK, POSTGRES, purpose=purpose, autocommit=True) as con,
+        telling(purpose, "Nothing was changed."),
+    ):
+        found = looked_up(con, name.schema, name.table)
+        if not found.exists:
+            raise DataError(f"{purpose}: there is no such table. Give the --out of `score`.")
+        _require(str(name), names, list(found.columns))
+        texts = {one: f"{identifier(names[one])}::text" for one in TEXTS}
+        numbers = {one: f"{identifier(names[one])}::float8" for one in NUMBERS}
+        as_of = f"(extract(epoch FROM {identifier(names['as_of'])}) * 1000000)::bigint"
+        selected = _named({**texts, **numbers, "as_of": as_of})
+        view = f"WITH s AS (SELECT {selected} FROM {found.sql})"
+        counted = execute(con, f"{view} {_counting(until)}")
+        every = one_in(sum(int(count) for _, count in counted), most)
+        kept = f"mod(abs(hashtextextended(lead_id, 0) / 2), {every}) = 0"
+        rows = _frame(con, f"{view} SELECT * FROM s WHERE as_of <= {until} AND {kept}")
+    return _read(rows, counted, every)
+
+
+def _frame(con: Any, query: str) -> pd.DataFrame:
+    with con.cursor() as cursor:
+        cursor.execute(query)
+        frame: pd.DataFrame = cursor.fetch_arrow_table().to_pandas()
+        return frame
+
+
+def _counting(until: int) -> str:
+    return f"SELECT as_of, count(*) FROM s WHERE as_of <= {until} GROUP BY as_of ORDER BY as_of"
+
+
+def _named(columns: dict[str, str]) -> str:
+    return ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+
+
+def _require(out: str, names: dict[str, str], there: list[str]) -> None:
+    missing = [names[one] for one in (*TEXTS, *NUMBERS, "as_of") if names[one] not in there]
+    if missing:
+        raise DataError(
+            f"--scores {out} lacks the columns {', '.join(missing)}. Give the --out of `score`, and the config with "
+            "the score.columns that it was written with."
+        )
+
+
+def _read(rows: pd.DataFrame, counted: list[Any], every: int) -> PastScores:
+    rows = rows.sort_values(["as_of", "lead_id"], ignore_index=True)
+    return PastScores(rows, {int(at): int(count) for at, count in counted}, every)

@@ -1,0 +1,364 @@
+"""Past scores, watched: what is said of them, when, and what is advised.
+
+Broken on purpose, seen red: outcomes judged before they are final; a deal that was recorded late taken for none;
+snapshots taken for leads in the errors; an interval for one look where every night looks; another model's scores
+pooled; the rules' points taken for the model's; a level shown off only by its value; exit code 0 for an advice;
+a lead that is gone taken for lost; names of `score.columns` not read back; scores after `--as-of` looked at.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from factory_nights import KEYS, NIGHTS, Nights, copied, lived, table_of
+from lead_propensity import pipeline
+from lead_propensity.config import GateConfig, MonitorConfig
+from lead_propensity.data.moments import iso
+from lead_propensity.errors import ConfigError, DataError
+from lead_propensity.evaluation import advice, matured, runs
+from lead_propensity.evaluation.anytime import multiplier
+from lead_propensity.features.outcomes import CLOSED, GONE, UNCLEAR, outcomes
+from lead_propensity.features.windows import Horizon
+from lead_propensity.pipeline import Monitored
+from lead_propensity.reporting import monitoring as page
+from lead_propensity.serving import reading
+from test_reporting import check
+from worlds import DAY, database
+
+HORIZON = Horizon(60, 2 * DAY)
+AT = 20_000 * DAY
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Nights:
+    return lived(tmp_path_factory.mktemp("nights"))
+
+
+def watch(nights: Nights, folder: Path, world: Path | None = None, **options: Any) -> Monitored:
+    config = nights.config(*options.pop("keys", ()), world=world)
+    given = {"scores": nights.scores, "model_source": nights.run.folder, "log": False, **options}
+    return pipeline.monitor(config, out=folder / "monitor.html", **given)
+
+
+@pytest.fixture(scope="module")
+def quiet(nights: Nights, tmp_path_factory: pytest.TempPathFactory) -> Monitored:
+    """The world goes on as it was."""
+    return watch(nights, tmp_path_factory.mktemp("quiet"))
+
+
+def line(nights: Nights, folder: Path, world: Path | None = None, more: str = "") -> str:
+    keys = " ".join(f"--set {key}" for key in KEYS)
+    place = (world or nights.world) / "config.yaml"
+    return (
+        f"monitor {place} --scores {nights.scores} --model {nights.run.folder} "
+        f"--out {folder / 'page.html'} --no-log-mlflow {keys} {more}"
+    )
+
+
+def busier(deals: pd.DataFrame, share: float) -> pd.DataFrame:
+    """So many of the deals lost after the training are won instead."""
+    late = (deals["outcome"] == "lost") & (deals["closed_at"] >= f"{NIGHTS[0]:%Y-%m-%d}")
+    drawn = np.random.default_rng(1).random(len(deals)) < share
+    return deals.assign(outcome=deals["outcome"].mask(late & drawn, "won"))
+
+
+# The simulated nights
+
+
+def test_a_world_that_goes_on_gives_no_reason_to_act(quiet: Monitored) -> None:
+    found = quiet.found
+    assert (quiet.advice, found["advice"]["enough"]) == ("ok", True)
+    assert [one["state"] for one in found["moments"]] == ["judged"] * 5 + ["open"] * 2
+    assert [one["drift"]["called"] for one in found["moments"]] == [0] * 7
+    assert found["warnings"] == []
+    ratio = found["pooled"]["expected_to_observed"]
+    assert ratio["lower"] < 1 < ratio["upper"]
+
+
+def test_nothing_is_judged_before_its_outcome_is_final(nights: Nights, quiet: Monitored) -> None:
+    still = quiet.found["moments"][-2]
+    wait = timedelta(microseconds=nights.run.model.level.label_delay)
+    assert still["figures"] is None
+    assert still["judged_from"] == (NIGHTS[-2] + wait).isoformat()
+    assert still["scored"] > 100
+    ends = pd.Timestamp(quiet.found["data_until"])
+    assert [NIGHTS[k] + wait <= ends for k in range(7)] == [True] * 5 + [False] * 2
+
+
+def test_what_became_known_later_is_not_seen_as_of_then(nights: Nights, tmp_path: Path) -> None:
+    """The first moment can be judged the day its last outcome is final, and not before."""
+    final = NIGHTS[0] + timedelta(microseconds=nights.run.model.level.label_delay)
+    before = watch(nights, tmp_path, as_of=final - timedelta(seconds=1)).found
+    then = watch(nights, tmp_path, as_of=final).found
+    assert {one["state"] for one in before["moments"]} == {"open"}
+    assert [one["state"] for one in then["moments"]].count("judged") == 1
+    assert all(one["as_of"] <= final.isoformat() for one in then["moments"])
+    assert len(then["moments"]) == sum(night <= final for night in NIGHTS)
+
+
+def test_where_far_more_deals_come_recalibration_is_advised(
+    nights: Nights, tmp_path: Path, command_line: Callable[[str], tuple[int, str, str]]
+) -> None:
+    deals = busier(table_of(nights.world / "deals.csv"), 0.25)
+    world = copied(nights.world, tmp_path / "busy", deals=deals)
+    code, out, err = command_line(line(nights, tmp_path, world))
+    assert code == 3
+    assert "Recalibrate: the level is off" in err.replace("\n", " ")
+    assert "page:" in out
+    told = json.loads((tmp_path / "page.json").read_text())
+    assert told["pooled"]["expected_to_observed"]["upper"] < 1 / 1.25
+    assert told["advice"]["advice"] == "recalibrate"
+
+
+def test_a_sound_world_ends_with_exit_code_0(
+    nights: Nights, tmp_path: Path, command_line: Callable[[str], tuple[int, str, str]]
+) -> None:
+    code, out, _ = command_line(line(nights, tmp_path))
+    assert code == 0
+    assert "No reason to act" in out
+    assert "open until" in out
+
+
+def test_features_that_moved_are_called_and_retraining_is_advised(
+    nights: Nights, tmp_path: Path
+) -> None:
+    """Before the last night most events are not tracked any more."""
+    events = table_of(nights.world / "events.parquet")
+    late = pd.to_datetime(events["occurred_at"], utc=True, format="ISO8601", errors="coerce")
+    gone = (late >= NIGHTS[-2]) & (np.random.default_rng(2).random(len(events)) < 0.97)
+    world = copied(nights.world, tmp_path / "silent", events=events[~gone])
+    scores = f"{tmp_path / 'scores'}/"
+    later = NIGHTS[-1] + timedelta(days=30)
+    pipeline.score(nights.config(world=world), nights.run.folder, scores, later)
+    found = watch(nights, tmp_path, world, scores=scores, keys=["monitor.drifted_share=0.1"])
+    drift = found.found["drift"]
+    assert drift["called"] > 5
+    assert drift["top"][0]["psi"] > drift["top"][0]["expected"] + 0.1
+    assert found.advice == "retrain"
+    assert "drifted widely" in found.found["advice"]["sentence"]
+
+
+def test_the_page_is_one_file_that_says_it_all(quiet: Monitored) -> None:
+    text = quiet.page.read_text()
+    check(text)
+    assert text == page.render(json.loads(quiet.page.with_suffix(".json").read_text()))
+    assert "can be judged from 2026-01" in text
+    assert text.count("<svg") == 2
+
+
+def test_no_lead_is_named_in_what_is_left(nights: Nights, quiet: Monitored) -> None:
+    ids = table_of(nights.world / "leads.csv")["lead_id"]
+    for file in (quiet.page, quiet.page.with_suffix(".json")):
+        text = file.read_text()
+        assert not any(lead in text for lead in ids.unique() if len(lead) > 6)
+
+
+def test_mlflow_keeps_the_figures_and_the_page(nights: Nights, tmp_path: Path) -> None:
+    done = watch(nights, tmp_path, log=True)
+    run = mlflow.MlflowClient().get_run(done.run_id or "")
+    assert run.data.tags["advice"] == "ok"
+    ratio = done.found["pooled"]["expected_to_observed"]
+    assert run.data.metrics["monitor.expected_to_observed"] == pytest.approx(ratio["value"])
+    assert run.data.metrics["monitor.moments_open"] == 2
+    names = {one.path for one in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert names == {"monitor.html", "monitor.json"}
+
+
+def test_another_models_scores_are_shown_and_not_pooled(nights: Nights, tmp_path: Path) -> None:
+    scores = f"{tmp_path / 'scores'}/"
+    for night in NIGHTS[:2]:
+        pipeline.score(nights.config(), nights.run.folder, scores, night)
+    first = sorted(Path(scores).glob("*/part.parquet"))[0]
+    pd.read_parquet(first).assign(model_id="another").to_parquet(first, index=False)
+    found = watch(nights, tmp_path, scores=scores).found
+    assert [one["model_id"] for one in found["moments"]] == ["another", nights.run.model.model_id]
+    assert found["pooled"]["n"] == found["moments"][1]["figures"]["n"]
+
+
+@pytest.mark.parametrize("out", ["scores.csv", "scores.parquet", "postgres:seen"])
+def test_a_file_or_a_table_with_the_crms_names_says_the_same(
+    out: str, nights: Nights, quiet: Monitored, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if out.startswith("postgres:"):
+        request.getfixturevalue("postgres")
+    keys = [
+        "score.columns={lead_id: Id, probability: P__c, as_of: Seen}",
+        f"score.records={tmp_path}/r",
+    ]
+    target = out if out.startswith("postgres:") else str(tmp_path / out)
+    pipeline.score(nights.config(*keys), nights.run.folder, target, NIGHTS[0])
+    (only,) = watch(nights, tmp_path, scores=target, keys=keys).found["moments"]
+    assert only["figures"] == quiet.found["moments"][0]["figures"]
+
+
+def test_of_very_many_scores_a_sample_of_whole_leads_is_judged(nights: Nights) -> None:
+    all_rows = reading.past_scores(nights.scores, nights.config(), 2**62)
+    some = reading.past_scores(nights.scores, nights.config(), 2**62, most=600)
+    assert some.one_in == -(-len(all_rows.frame) // 600)
+    assert some.counts == all_rows.counts
+    kept = all_rows.frame[all_rows.frame["lead_id"].isin(some.frame["lead_id"])]
+    pd.testing.assert_frame_equal(kept.reset_index(drop=True), some.frame)
+
+
+def test_scores_that_are_not_there_and_rows_without_time_are_refused(
+    nights: Nights, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="there are no scores"):
+        watch(nights, tmp_path, scores=str(tmp_path / "none.parquet"))
+    short = tmp_path / "short.parquet"
+    pd.DataFrame({"lead_id": ["a"]}).to_parquet(short)
+    with pytest.raises(DataError, match="lacks the columns band"):
+        watch(nights, tmp_path, scores=str(short))
+    with pytest.raises(ConfigError, match="carry none"):
+        config = nights.config()
+        exported = {"exported": {"path": "x.csv", "outcome": "o", "won": "1"}}
+        data = config.data.model_validate({**exported})
+        pipeline.monitor(config.model_copy(update={"data": data}), nights.scores)
+
+
+# What happened to single leads
+
+
+def test_each_lead_has_its_outcome_or_a_reason_or_is_open() -> None:
+    deal = [
+        ("in", AT + 10 * DAY, True, None, AT + 10 * DAY),
+        ("start", AT, True, None, AT),
+        ("end", AT + 60 * DAY, True, None, AT + 60 * DAY),
+        ("late", AT + 10 * DAY, True, None, AT + 61 * DAY),
+        ("too late", AT + 10 * DAY, True, None, AT + 62 * DAY),
+        ("lost", AT + 10 * DAY, False, None, AT + 10 * DAY),
+        ("before", AT - 1, True, None, AT + DAY),
+    ]
+    names = [*(row[0] for row in deal), "none", "unclear"]
+    scored = pd.DataFrame({"lead_id": [*names, "gone"], "as_of": AT})
+    with database([(name, AT - 9 * DAY, f"of {name}") for name in names], deals=deal) as con:
+        con.execute("INSERT INTO unclear_leads VALUES ('unclear')")
+        final = outcomes(con, scored, HORIZON, AT + 62 * DAY)
+        still = outcomes(con, scored, HORIZON, AT + 62 * DAY - 1)
+    told = dict(
+        zip(scored["lead_id"], zip(final["won"], final["left_out"], strict=True), strict=True)
+    )
+    won = {name: told[name][0] for name in names[:6]}
+    assert won == {"in": 1, "start": 1, "end": 0, "late": 1, "too late": 0, "lost": 0}
+    assert [told[name][1] for name in ("before", "unclear", "gone")] == [CLOSED, UNCLEAR, GONE]
+    assert final["left_out"].isna().sum() == 7
+    assert final["group_id"].tolist()[0] == "of in"
+    assert still["won"].isna().all()
+
+
+# The looks, and the advice
+
+
+def world(seed: int, leads: int = 2_000, true: float = 1.0) -> pd.DataFrame:
+    """Each lead scored three times, with one outcome; `true`: observed odds over those expected."""
+    rng = np.random.default_rng(seed)
+    raw = rng.normal(-2, 1, leads)
+    p = 1 / (1 + np.exp(-raw))
+    won = (rng.random(leads) < 1 / (1 + np.exp(-raw) / true)).astype(float)
+    one = pd.DataFrame(
+        {
+            "lead_id": [f"L{n}" for n in range(leads)],
+            "group_id": [f"L{n}" for n in range(leads)],
+            "won": won,
+            "probability": p,
+            "raw_score": raw,
+            "band": np.where(p > 0.3, "hot", np.where(p > 0.1, "warm", "cold")),
+            "rules_points": np.round(10 * (raw + rng.normal(0, 2, leads))),
+            "rules_band": np.where(raw > 0, "hot", "cold"),
+        }
+    )
+    return pd.concat([one.assign(as_of=k) for k in range(3)], ignore_index=True)
+
+
+def advised(rows: pd.DataFrame, promised: dict | None = None, **reference: float) -> dict:
+    pooled = matured.together(rows, promised or {}, 0.05)
+    known = {"auc": None, "auc_error": None, **reference}
+    return advice.advise(pooled, None, known, GateConfig(), MonitorConfig())
+
+
+def test_leads_scored_three_times_tell_what_they_tell_once() -> None:
+    thrice = world(1)
+    once = thrice[thrice["as_of"] == 0]
+    for name in ("expected_to_observed", "log_loss", "brier", "auc", "auc_minus_rules"):
+        a, b = (matured.judged(rows)[name] for rows in (once, thrice))
+        assert b == pytest.approx(a, rel=2e-3), name
+
+
+def test_a_sound_model_is_seldom_called_off_however_often_one_looks() -> None:
+    """Looks after every 25 won leads; a fixed interval leaves the truth out far more often."""
+    rng, off, naive = np.random.default_rng(2), 0, 0
+    looks = np.arange(50, 2_000, 25)
+    for _ in range(400):
+        away = np.cumsum(rng.normal(size=2_000))[looks - 1] / np.sqrt(looks)
+        off += bool((np.abs(away) > [multiplier(n, 0.05) for n in looks]).any())
+        naive += bool((np.abs(away) > 1.96).any())
+    assert off <= 0.05 * 400
+    assert naive > 0.2 * 400
+
+
+def test_the_level_is_off_only_where_the_whole_interval_says_so() -> None:
+    assert advised(world(3))["advice"] == "ok"
+    assert advised(world(3, leads=400, true=0.7))["advice"] == "ok"  # off, and not yet shown
+    found = advised(world(3, leads=8_000, true=0.4))
+    assert found["advice"] == "recalibrate"
+    assert "the level is off" in found["reasons"][0]
+
+
+def test_a_promise_that_is_surely_broken_asks_for_recalibration() -> None:
+    assert advised(world(4), {"hot": 0.3, "warm": 0.1})["advice"] == "ok"
+    found = advised(world(4), {"hot": 0.8, "cold": 0.9})
+    assert found["reasons"][0].startswith("hot leads promised at least 80.0%")
+    assert len(found["reasons"]) == 1
+
+
+def test_order_that_is_lost_asks_for_another_model() -> None:
+    rows = world(5)
+    good = matured.judged(rows)["auc"]["value"]
+    assert advised(rows, auc=good, auc_error=0.01)["advice"] == "ok"
+    found = advised(rows, auc=good + 0.2, auc_error=0.01)
+    assert (found["advice"], "order of the leads is lost" in found["reasons"][0]) == (
+        "retrain",
+        True,
+    )
+    swapped = rows.assign(raw_score=rows["rules_points"], rules_points=rows["raw_score"])
+    assert "the rules put leads into a better order" in advised(swapped)["reasons"][0]
+
+
+def test_too_few_deals_are_no_evidence() -> None:
+    found = advised(world(6, leads=150, true=0.2))
+    assert (found["advice"], found["enough"]) == ("ok", False)
+    assert "too little to judge" in found["sentence"]
+
+
+# Volume and freshness
+
+
+def moment(day: int, scored: int = 100, age: float = 0.0) -> dict[str, Any]:
+    return {
+        "as_of": iso(AT + day * DAY),
+        "scored": scored,
+        "gap_days": None if day == 0 else 1.0,
+        "data_age_days": age,
+        "drift": {"called": 0},
+    }
+
+
+def test_gaps_old_data_small_volume_and_a_refused_run_are_told() -> None:
+    usual = [moment(day) for day in range(5)]
+    assert runs.warnings(usual, [], AT + 5 * DAY) == []
+    odd = [*usual, moment(12, scored=20, age=3.0) | {"gap_days": 8.0}]
+    refused = [{"outcome": "refused", "why": ["the data are too old"]}]
+    told = "\n".join(runs.warnings(odd, refused, AT + 20 * DAY))
+    for words in (
+        *("No scores for 8.0 days before", "The last scores are 8.0 days old"),
+        *("The last run scored 20 leads", "the data ended 3.0 days before"),
+        "ended as refused: the data are too old",
+    ):
+        assert words in told
