@@ -83,9 +83,19 @@ def _finite(text: str) -> float:
 
 def _content(folder: Path, name: str) -> bytes:
     try:
-        return (folder / name).read_bytes()
-    except OSError as error:
+        path = (folder / name).resolve(strict=True)
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise ModelError(
+                f"{folder / name} leads to {path}, which is no file of the model folder. Copy the folder with its "
+                "files in the place of the links."
+            )
+        return path.read_bytes()
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # names that no file can have, links in a circle
         raise ModelError(
-            f"{folder / name} cannot be read ({error.strerror}). Give the folder of a trained "
-            "model: it holds model.json and digests.json."
+            f"{folder / name!s} cannot be read ({getattr(error, 'strerror', None) or error}). Give the folder of a "
+            "trained model: it holds model.json and digests.json."
         ) from error
