@@ -185,6 +185,18 @@ def test_every_score_says_when_for_how_long_and_by_which_model(
     assert {"text", "sign", "strength"} == set(reasons.iloc[0][0])
 
 
+def test_without_reasons_the_scores_are_the_same(
+    run: TrainedRun, config: Config, crm: Path, tmp_path: Path
+) -> None:
+    silent = load(crm / "config.yaml", [*FEW, "score.explain=false"])
+    ours, theirs = (
+        pipeline.score(one, str(run.folder), tmp_path / "s.parquet").table
+        for one in (config, silent)
+    )
+    assert ours.drop(["scored_at", "reasons"]).equals(theirs.drop(["scored_at", "reasons"]))
+    assert set(theirs["reasons"].to_pylist()) == {"[]"} != set(ours["reasons"].to_pylist())
+
+
 def test_the_reasons_are_told_in_the_words_that_the_config_names(
     run: TrainedRun, config: Config, crm: Path, tmp_path: Path
 ) -> None:

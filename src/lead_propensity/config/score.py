@@ -13,6 +13,8 @@ class ScoreConfig(Strict):
     reasons: str | None = None
     """The wording of the reasons, a YAML file; see Reasons on the page Concepts. A model keeps the words that it
     was trained with (default: English); given at scoring, these replace them."""
+    explain: bool = True
+    """Whether warm and hot leads get reasons; without them scoring takes less time."""
     columns: dict[str, str] = {}
     """Names in the written scores: our column name: the name to write, e.g. `probability: Propensity__c`."""
 

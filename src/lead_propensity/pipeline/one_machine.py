@@ -133,6 +133,7 @@ class _Night:
             self.asked.config.bands.routes,
             pd.Timestamp.now(tz="UTC"),
             self.words,
+            self.asked.config.score.explain,
         )
         for piece in pieces:
             self.tally.update(limits.tally(self.model, piece.X))

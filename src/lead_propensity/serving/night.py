@@ -80,6 +80,8 @@ class Shared:
     scored_at: pd.Timestamp
     wording: Wording | None = None
     """Of the reasons; None: the model's own words."""
+    explain: bool = True
+    """False: nobody gets reasons."""
 
 
 def scores(
@@ -98,7 +100,9 @@ def scores(
     frame = scoring.scored(model, data, shift, until, shared.routes)
     if watched is not None:
         watched.see(data, frame)
-    why = scoring.reasons(model, data, frame, shared.wording)
+    why = [scoring.NO_REASONS] * n
+    if shared.explain:
+        why = scoring.reasons(model, data, frame, shared.wording)
     known = history.known(con, frame["lead_id"])
     frame = scoring.with_band_rates(frame, model).assign(
         previous_band=pd.Series(known.previous_band, frame.index, dtype=object),

@@ -17,6 +17,8 @@ from lead_propensity.model.wording import Wording, fill
 
 KEYS = ["lead_id", "group_id", "as_of", "order", "population", "age_days", "won", "amount"]
 
+NO_REASONS = "[]"
+
 _MOMENT = pa.timestamp("us", tz="UTC")
 SCORES = pa.schema(
     [
@@ -135,7 +137,7 @@ def reasons(
 
     A lead that would be hot but for its age says so first. `wording` replaces the model's own words.
     """
-    band, texts = frame["band"].to_numpy(), np.full(len(frame), "[]", dtype=object)
+    band, texts = frame["band"].to_numpy(), np.full(len(frame), NO_REASONS, dtype=object)
     explained = np.flatnonzero(band != "cold")
     if len(explained):
         texts[explained] = model.reasons(data.X, explained, wording).to_json()

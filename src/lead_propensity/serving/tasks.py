@@ -127,8 +127,15 @@ class Score:
         standing.make_last_events(con, model.catalogue.definition["exclude_events"], self.moment)
         history.remember(con)  # the folder that is written is a new one
         words = None if self.wording is None else Wording.model_validate(self.wording)
-        routes, end = config.bands.routes, self.data_until
-        shared = night.Shared(self.shift, self.until, end, routes, self.scored_at, words)
+        shared = night.Shared(
+            self.shift,
+            self.until,
+            self.data_until,
+            config.bands.routes,
+            self.scored_at,
+            words,
+            config.score.explain,
+        )
         tally, tables = limits.tally_events(con, config, model, self.moment), []
         for piece in pieces:
             tally.update(limits.tally(model, piece.X))
