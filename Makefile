@@ -47,6 +47,9 @@ test: $(INSTALLED)  ## The fast tests: no service, at most 6 minutes
 test-slow: $(INSTALLED)  ## The slow tests: full datasets, the built wheel, the README's commands
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile -m slow --durations 10
 
+soak: $(INSTALLED)  ## Faults and fuzz for long, each time others; SOAK=20 times as many as in CI
+	SOAK=$(or $(SOAK),20) $(BIN)/python -m pytest -q tests/test_faults_kill.py tests/test_faults_fuzz.py
+
 check: lint types rooms test  ## Lint, types, import order of the rooms, fast tests
 
 lint: $(INSTALLED)  ## ruff: rules and format

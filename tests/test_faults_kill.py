@@ -20,8 +20,9 @@ from lead_propensity.data.simulate import simulate, write
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched in /proc")
 
-KILLS = int(os.environ.get("SOAK", "10"))
-"""Of train, and as many of score."""
+SOAK = int(os.environ.get("SOAK", "0"))
+KILLS = 10 * max(1, SOAK)
+"""Of train, and as many of score; with SOAK at other moments each time."""
 TRAIN = (
     "checking",
     "compiling",
@@ -86,7 +87,7 @@ def rows(scores: Path) -> list[dict[str, object]]:
 
 def moments(phases: tuple[str, ...], longest: float, seed: int) -> Iterator[tuple[str, float]]:
     """Every phase in turn, and so long after its beginning."""
-    draw = random.Random(seed)
+    draw = random.Random(None if SOAK else seed)
     for number in range(KILLS):
         yield phases[number % len(phases)], draw.uniform(0, longest) ** 2 / longest
 
