@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from lead_propensity import pipeline
-from lead_propensity.config import Config, load
+from lead_propensity.config import Config, LimitsConfig, load
 from lead_propensity.data import merging, tables
 from lead_propensity.data.database import opened
 from lead_propensity.data.simulate import World, simulate, write
@@ -172,9 +172,10 @@ def test_every_score_says_when_for_how_long_and_by_which_model(
     scored = pipeline.score(config, str(run.folder / "model"), tmp_path / "scores.parquet").table
     frame = scored.to_pandas()
     assert scored.column_names == [
-        "lead_id", "as_of", "order", "probability", "band", "fit", "fit_grade", "interest",
-        "interest_grade", "route", "follow_up_on", "missing_criteria", "reasons", "raw_score",
-        "rules_points", "rules_band", "level_shift", "level_until", "horizon_days", "model_id", "scored_at",
+        "lead_id", "as_of", "order", "probability", "band", "previous_band", "band_change", "band_rate_low",
+        "band_rate_high", "fit", "fit_grade", "interest", "interest_grade", "route", "follow_up_on",
+        "missing_criteria", "reasons", "raw_score", "rules_points", "rules_band", "level_shift", "level_until",
+        "last_event_at", "data_until", "horizon_days", "model_id", "scored_at",
     ]  # fmt: skip
     assert (frame["as_of"] == pd.Timestamp("2025-12-31", tz="UTC")).all()
     assert (frame["horizon_days"] == 60).all()
@@ -336,7 +337,9 @@ def test_scores_long_after_the_export_say_so(
 ) -> None:
     fresh = pipeline.score(config, str(run.folder), tmp_path / "s.parquet")
     assert not any("days before" in note for note in fresh.notes)
-    late = pipeline.score(config, str(run.folder), tmp_path / "s.parquet", datetime(2026, 2, 1))
+    old = config.score.model_copy(update={"limits": LimitsConfig(max_data_age_days=32)})
+    patient = config.model_copy(update={"score": old})
+    late = pipeline.score(patient, str(run.folder), tmp_path / "s.parquet", datetime(2026, 2, 1))
     assert "32 days before" in late.notes[-1]
 
 

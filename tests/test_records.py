@@ -6,6 +6,7 @@ leads forgotten, with a half-written line that is not taken away, and with a dry
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -328,3 +329,57 @@ def test_the_scores_of_two_nights(config: Config, run: TrainedRun, tmp_path: Pat
             assert np.allclose(rows["band_rate_high"], one.upper)
         else:
             assert rows[["band_rate_low", "band_rate_high"]].isna().all(axis=None)
+
+
+# What a scheduler reads.
+
+Run = Callable[[str], tuple[int, str, str]]
+
+
+def lines_of(err: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert all(list(line)[:3] == ["time", "level", "event"] for line in lines)
+    assert all(datetime.fromisoformat(line["time"]).tzinfo is UTC for line in lines)
+    return lines
+
+
+def test_a_run_tells_a_machine_its_phases_its_warnings_and_its_record(
+    command_line: Run, crm: Path, run: TrainedRun, tmp_path: Path
+) -> None:
+    old = "--set score.limits.max_model_age_days=1"
+    line = f"score {crm}/config.yaml --model {run.folder} --out {tmp_path}/s.csv {old}"
+    code, out, err = command_line(f"--log-format json {line}")
+    lines = lines_of(err)
+    events = [one["event"] for one in lines]
+    assert (code, "leads scored" in out) == (0, True)
+    assert events[-3:] == ["warning", "scored", "finished"]
+    assert lines[-1]["exit_code"] == 0
+    assert {"phase started", "phase finished"} == set(events[:-3])
+    assert all(one["seconds"] >= 0 for one in lines if one["event"] == "phase finished")
+    (record,) = records.read(tmp_path / "s.records")
+    assert {key: lines[-2][key] for key in ("model_id", "counts", "seconds")} == {
+        key: record[key] for key in ("model_id", "counts", "seconds")
+    }
+    code, out, err = command_line(f"--log-format json {line} --quiet")
+    assert ([one["event"] for one in lines_of(err)], out) == (["warning", "finished"], "")
+    assert "checking ..." in command_line(line)[2], "text is the default, and as it was"
+
+
+def test_refusals_and_errors_are_lines_without_ids_of_leads_and_passwords(
+    command_line: Run, crm: Path, run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"score {crm}/config.yaml --model {run.folder} --out {tmp_path}/s.csv"
+    limits = "--set data.max_quarantine_share=0 --as-of 2026-02-01"
+    code, _, err = command_line(f"{line} {limits}")
+    assert (code, err.rpartition("refused: ")[2].startswith("leads: ")) == (3, True)
+    monkeypatch.setenv("LEAD_PROPENSITY_LOG_FORMAT", "json")
+    code, _, err = command_line(f"{line} {limits}")
+    (refused,) = (one for one in lines_of(err) if one["event"] == "refused")
+    assert (code, refused["level"], len(refused["reasons"])) == (3, "error", 5)
+    ids = set(pd.read_csv(crm / "leads.csv", dtype=str)["lead_id"].dropna())
+    assert not [one for one in ids if one in err]
+    monkeypatch.setenv("PGPASSWORD", "c0rrect-h0rse")
+    code, _, err = command_line(f"check {tmp_path}/c0rrect-h0rse.yaml")
+    (told,) = lines_of(err)
+    assert (code, told["event"], told["level"]) == (2, "error", "error")
+    assert "c0rrect-h0rse" not in err

@@ -1,5 +1,6 @@
 """The commands: parse, call the pipeline, print what came of it."""
 
+import logging
 import sys
 from datetime import datetime
 from importlib.metadata import version
@@ -7,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from lead_propensity.cli import logs
 from lead_propensity.cli.audit import print_leaks, refuse_leaks
 from lead_propensity.cli.screen import (
     console,
+    log_scored,
     print_check,
     print_compared,
     print_reported,
@@ -66,28 +68,36 @@ def options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    log_format: Annotated[
+        logs.Form,
+        typer.Option(
+            envvar="LEAD_PROPENSITY_LOG_FORMAT",
+            help="Lines on standard error: `text`, or one JSON object each. Before the command.",
+        ),
+    ] = logs.Form.text,
 ) -> None:
     """What stands before the command."""
+    logs.choose(log_format)
 
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 3 refused, 2 bad config, data or model, 130 interrupted, 1 our bug."""
     try:
         app()
+    except SystemExit as stop:
+        logs.say(logging.INFO, "finished", exit_code=stop.code or 0)
+        raise
+    except Refused as error:
+        logs.fail("refused", str(error), error.reasons)
+        sys.exit(REFUSED)
     except LeadPropensityError as error:
-        refused = isinstance(error, Refused)
-        Console(stderr=True, soft_wrap=True).print(
-            f"{'refused' if refused else 'error'}: {error}",
-            style="red",
-            markup=False,
-            highlight=False,
-        )
-        sys.exit(REFUSED if refused else 2)
+        logs.fail("error", str(error))
+        sys.exit(2)
     except (KeyboardInterrupt, RuntimeError) as error:
         # Ctrl-C in the middle of a query comes out of DuckDB as a RuntimeError.
         if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():
             raise
-        Console(stderr=True).print("interrupted", style="red")
+        logs.fail("interrupted", "")
         sys.exit(130)
 
 
@@ -199,6 +209,7 @@ def score(
     with progress(quiet) as report:
         every_row = input_file is not None
         scored = pipeline.score(settings, model, out, as_of, every_row, report, dry_run)
+    log_scored(scored, quiet)
     if not quiet or dry_run:
         print_scored(scored)
 

@@ -1,5 +1,6 @@
 """What the user sees: progress, and the tables at the end."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from lead_propensity.cli import logs
 from lead_propensity.data.moments import words
 from lead_propensity.data.tables import Check
 from lead_propensity.progress import Progress as Callback
@@ -28,9 +30,11 @@ def console() -> Console:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Callback]:
-    """A bar on a terminal, one line a phase elsewhere, nothing when quiet."""
+    """A bar on a terminal, one line a phase elsewhere, nothing when quiet; see also `--log-format`."""
     if quiet:
         yield silent
+    elif logs.is_json():
+        yield logs.Phases()
     elif sys.stderr.isatty():
         columns = (
             TextColumn("{task.description:<12}"),
@@ -83,6 +87,15 @@ def print_check(found: Check) -> None:
         screen.print(ends, markup=False, highlight=False)
     if not (found.problems or found.excess or found.unlearnable):
         screen.print("The data keeps its contract.", highlight=False)
+
+
+def log_scored(scored: Any, quiet: bool) -> None:
+    """The warnings and the record of a run, where lines are JSON; a quiet run tells its warnings alone."""
+    for warning in scored.record["warnings"]:
+        logs.say(logging.WARNING, "warning", message=warning)
+    if not quiet:
+        told = {key: one for key, one in scored.record.items() if key not in ("warnings", "why")}
+        logs.say(logging.INFO, "scored", **told)
 
 
 def print_scored(scored: Any) -> None:

@@ -37,8 +37,8 @@ class ScoredLeads:
     """What the contracts found in the tables that were scored."""
     notes: tuple[str, ...]
     """What the reader of the scores should know, in words."""
-    counts: dict[str, Any]
-    """What became of every row of the leads: `read` = `scored` + all of `not_scored`."""
+    record: dict[str, Any]
+    """What the run told of itself, see `serving.account`."""
 
     outlook: tuple[str, ...] = ()
     """Of a dry run, which wrote nothing: what would have been done, in words."""
@@ -51,6 +51,12 @@ class ScoredLeads:
                 f"{self.out} is not read back as a table. Read it there, or write Parquet."
             )
         return pq.read_table(self.out, partitioning=None)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What became of every row of the leads: `read` = `scored` + all of `not_scored`."""
+        counts: dict[str, Any] = self.record["counts"]
+        return counts
 
     @property
     def rows(self) -> int:
@@ -131,7 +137,7 @@ def _summary(
 ) -> ScoredLeads:
     record = told.record
     said = (*notes, *record["warnings"])
-    return ScoredLeads(asked.out, record["bands"], found, said, record["counts"], outlook)
+    return ScoredLeads(asked.out, record["bands"], found, said, record, outlook)
 
 
 def load_model(source: str | Path) -> PropensityModel:
