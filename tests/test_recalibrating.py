@@ -22,6 +22,7 @@ from lead_propensity.config import Config
 from lead_propensity.data import tables
 from lead_propensity.data.database import opened
 from lead_propensity.errors import ConfigError, ModelError, Refused
+from lead_propensity.evaluation.recalibrated import _plan_missed
 from lead_propensity.model.calibration import Identity, Isotonic, Shift, Sigmoid
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.recalibrating import KEPT, MOVED, SIGMOID, fitted
@@ -238,7 +239,7 @@ def test_too_few_deals_are_a_refusal_with_a_date(
 
 
 def test_no_time_for_two_parts_is_a_refusal(trained: TrainedRun, before: Config, place: Path):
-    with pytest.raises(Refused, match=r"until about 2024-.* 0 won of 0 leads in the earlier part"):
+    with pytest.raises(Refused, match=r"until about 2024-08-1.*two parts of 0 days, 15 are needed"):
         pipeline.recalibrate(before, trained.folder, place / "early")
     assert Cut.of(100, 120, 30) == Cut(100, 100, 130, 120)
 
@@ -316,7 +317,38 @@ def test_rows_as_exported_are_cut_by_their_rank(place: Path):
     assert found["recalibration"]["after"]["newly_hot_per_week"] is None
 
 
+def test_what_is_shown_to_be_worse_is_told_and_not_registered(place: Path, trained: TrainedRun):
+    """The level falls while it is fitted, and is back when it is judged."""
+    folder = shifting_world.write(place / "back", NOW, 10**6, per_day=8)
+    lower = shifting_world.write(place / "down", NOW, THEN, level=-2.0)
+    old, new = (pd.read_csv(one / "deals.csv") for one in (folder, lower))
+    created = pd.read_csv(folder / "leads.csv")["created_at"]
+    back = pd.to_datetime(created) >= shifting_world.BEGINS + pd.Timedelta(days=THEN + 130)
+    leads = pd.read_csv(folder / "leads.csv")["lead_id"]
+    late = set(leads[back])
+    mixed = [old[old["lead_id"].isin(late)], new[~new["lead_id"].isin(late)]]
+    pd.concat(mixed).to_csv(folder / "deals.csv", index=False)
+    config = shifting_world.config(folder, NOW)
+    before = registry.aliased(config.registered_name, registry.CHALLENGER)
+    run = pipeline.recalibrate(config, trained.folder, place / "back-run")
+    assert run.scorecard["choice"]["kind"] != KEPT
+    assert run.scorecard["recalibration"]["better"] == "before"
+    assert (run.model, run.logged) == (None, None)
+    assert not (run.folder / "model").exists()
+    assert registry.aliased(config.registered_name, registry.CHALLENGER) == before
+
+
 # The parts
+
+
+@pytest.mark.parametrize(
+    ("newly", "weeks", "missed"),
+    [(2.0, 2, False), (2.0, 20, True), (5.5, 20, False), (9.0, 20, True)],
+)
+def test_a_plan_is_missed_where_chance_does_not_explain_it(newly: float, weeks: int, missed: bool):
+    found = {"newly_hot_per_week": newly, "steady_weeks": weeks, "weight": 1.0}
+    assert (_plan_missed(found, 5) is not None) == missed
+    assert _plan_missed(found, None) is None
 
 
 @pytest.mark.parametrize(

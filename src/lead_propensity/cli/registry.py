@@ -157,7 +157,9 @@ def _print_recalibrated(run: Any) -> None:
     table.caption = f"snapshots from {card['judged'][0]} until {card['judged'][1]}"
     screen.print(table, markup=False)
     screen.print(f"report: {run.folder / 'report.html'}", markup=False, highlight=False)
-    if run.logged is not None:
+    if run.logged is None:
+        screen.print("Nothing was registered.", highlight=False)
+    else:
         where = f"{run.logged.model_uri} in {run.logged.tracking_uri}"
         screen.print(f"model:  {where}", markup=False, highlight=False)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
 from lead_propensity.evaluation import calibrated, metrics
 from lead_propensity.evaluation import compare as paired
@@ -72,12 +73,23 @@ def off(frame: pd.DataFrame, bands: Bands, hot_per_week: int | None) -> list[str
         for row in found["bands"]
         if row["promise"] == "broken"
     ]
-    newly = found["newly_hot_per_week"]
-    if hot_per_week and newly is not None and bands.hot_from is not None:
-        times = newly / hot_per_week
-        if not 1 / OFF_PLAN <= times <= OFF_PLAN:
-            told.append(f"{newly:,.1f} leads a week are newly hot, planned were {hot_per_week:,}")
-    return told
+    missed = _plan_missed(found, hot_per_week) if bands.hot_from is not None else None
+    return told if missed is None else [*told, missed]
+
+
+def _plan_missed(found: Mapping[str, Any], hot_per_week: int | None) -> str | None:
+    """In words, where the whole 95% interval (Garwood 1936) of the weekly rate lies beyond OFF_PLAN."""
+    newly, weeks = found["newly_hot_per_week"], found["steady_weeks"]
+    if not hot_per_week or newly is None:
+        return None
+    leads, planned = round(newly * weeks / found["weight"]), hot_per_week * weeks / found["weight"]
+    lower, upper = (
+        chi2.isf(0.975, 2 * leads) / 2 if leads else 0.0,
+        chi2.isf(0.025, 2 * leads + 2) / 2,
+    )
+    if lower <= OFF_PLAN * planned and upper >= planned / OFF_PLAN:
+        return None
+    return f"{newly:,.1f} leads a week are newly hot, planned were {hot_per_week:,}"
 
 
 def figures(found: Mapping[str, Any]) -> dict[str, float]:
@@ -159,10 +171,14 @@ def _of_bands(frame: pd.DataFrame, bands: Bands, hot_per_week: int | None) -> di
     stock = frame[frame["population"] == "stock"]
     stock = stock if len(stock) else frame  # as exported
     seen = weekly(stock, hot_per_week)
+    # The first week alone holds the backlog: it tells no rate.
+    steady = 0 if seen is None else len(seen["weeks"]) - 1
     return {
         "bands": band_table(stock, bands.promised),
         "hot_refused": bands.hot_refused,
-        "newly_hot_per_week": None if seen is None else seen["per_week"],
+        "newly_hot_per_week": seen["per_week"] if seen is not None and steady else None,
+        "steady_weeks": steady,
+        "weight": float(frame["weight"].iloc[0]),
         "hot_per_week": hot_per_week,
     }
 

@@ -35,7 +35,7 @@ class RecalibratedRun:
     folder: Path
     scorecard: dict[str, Any]
     model: PropensityModel | None
-    """The deployed one. None: calibration and bands still hold, nothing was made or registered."""
+    """The deployed one. None: calibration and bands still hold, or the new ones were shown to be worse."""
     logged: LoggedRun | None
 
 
@@ -93,7 +93,7 @@ def recalibrate(
         done = _done(config, source.model, seen, progress)
         card = _facts(config, source, found, seen.cut, started) | done.to_json()
         _write_run(scratch, done, card)
-    if not done.changed:
+    if not done.worth_registering:
         return RecalibratedRun(folder, card, None, None)
     progress("logging", 0, 1)
     logged = log_run(folder, config, card, done.deployed, page.svg_files(card), data_digest)
@@ -119,10 +119,16 @@ class _Done:
     def changed(self) -> bool:
         return self.choice.kind != KEPT or bool(self.off)
 
+    @property
+    def worth_registering(self) -> bool:
+        """Not where it was shown to be worse: it would only take the alias from another challenger."""
+        return self.changed and self.compared["better"] != "before"
+
     def to_json(self) -> dict[str, Any]:
         told = page.told(self.choice.to_json(), self.off)
         return {
             "changed": self.changed,
+            "registered": self.worth_registering,
             "model_id": self.deployed.model_id,
             "evaluated_model_id": self.judged.model_id,
             "base_rate_calibrate": self.base_rate,
@@ -177,8 +183,8 @@ def _facts(
 
 
 def _write_run(folder: Path, done: _Done, card: dict[str, Any]) -> None:
-    """A model only where something changed: one that is the old one needs no place in the registry."""
-    if done.changed:
+    """A model only where it may become champion."""
+    if done.worth_registering:
         done.deployed.save(folder / "model")
         done.judged.save(folder / EVALUATED)
     write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", folder / "scorecard.json")

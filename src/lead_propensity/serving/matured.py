@@ -7,16 +7,21 @@ import numpy as np
 import pandas as pd
 
 from lead_propensity.config import Config, GateConfig, RoutesConfig
+from lead_propensity.data.moments import words
 from lead_propensity.data.workroom import IN_MEMORY, Allowance
 from lead_propensity.errors import Refused
 from lead_propensity.evaluation.waiting import Pace, of_two_parts
 from lead_propensity.features import dataset, matrix
 from lead_propensity.features.matrix import Dataset
+from lead_propensity.features.windows import DAY_US
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.recalibrating import Newer
 from lead_propensity.progress import Progress, silent
 from lead_propensity.serving import night, scoring
 from lead_propensity.serving.fresh import Span, make_snapshots
+
+PART_DAYS = 15
+"""The shortest part: three weekly dates."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,25 @@ class Matured:
 
     def require_evidence(self, limits: GateConfig) -> None:
         """Raises Refused where one of the parts holds too few won leads or leads, with a date if there is one."""
+        self._require_weeks()
         keys = self.data.keys
         labelled = (keys["population"] == "training") & keys["won"].notna()
         earlier, later = (keys[labelled & rows] for rows in (self._earlier, self.later))
         found = of_two_parts(earlier, later, self.pace, limits)
         if not found.enough:
             raise Refused(found.sentence)
+
+    def _require_weeks(self) -> None:
+        """Bands are planned by the week: each part needs weekly dates, and the one before them."""
+        cut, pace = self.cut, self.pace
+        days = (cut.earlier_until - cut.earlier_from) / DAY_US
+        if pace is None or days >= PART_DAYS:
+            return
+        late = pace.ready_from + 2 * (PART_DAYS - days) * DAY_US
+        raise Refused(
+            f"Not enough evidence until about {words(int(late))[:10]}: what matured after the last label that was "
+            f"learned makes two parts of {days:.0f} days, {PART_DAYS} are needed in each."
+        )
 
     def said_by(self, model: PropensityModel, routes: RoutesConfig) -> pd.DataFrame:
         """What `model` would have told the leads of the later part, its level known as it was at the time."""
