@@ -18,6 +18,8 @@ import pandas as pd
 import pytest
 
 from factory_nights import KEYS, NIGHTS, Nights, copied, lived, table_of
+from factory_watched import found as made_up
+from factory_watched import world
 from lead_propensity import pipeline
 from lead_propensity.config import GateConfig, MonitorConfig
 from lead_propensity.data.moments import iso
@@ -153,6 +155,14 @@ def test_the_page_is_one_file_that_says_it_all(quiet: Monitored) -> None:
     assert text.count("<svg") == 2
 
 
+def test_every_text_on_the_page_is_escaped() -> None:
+    told = made_up(name="<script>alert(1)</script>", feature="<b>x</b>")
+    text = page.render(told)
+    check(text)
+    assert "<b>x</b>" not in text
+    assert "Retraining is advised" in text
+
+
 def test_no_lead_is_named_in_what_is_left(nights: Nights, quiet: Monitored) -> None:
     ids = table_of(nights.world / "leads.csv")["lead_id"]
     for file in (quiet.page, quiet.page.with_suffix(".json")):
@@ -256,27 +266,6 @@ def test_each_lead_has_its_outcome_or_a_reason_or_is_open() -> None:
 # The looks, and the advice
 
 
-def world(seed: int, leads: int = 2_000, true: float = 1.0) -> pd.DataFrame:
-    """Each lead scored three times, with one outcome; `true`: observed odds over those expected."""
-    rng = np.random.default_rng(seed)
-    raw = rng.normal(-2, 1, leads)
-    p = 1 / (1 + np.exp(-raw))
-    won = (rng.random(leads) < 1 / (1 + np.exp(-raw) / true)).astype(float)
-    one = pd.DataFrame(
-        {
-            "lead_id": [f"L{n}" for n in range(leads)],
-            "group_id": [f"L{n}" for n in range(leads)],
-            "won": won,
-            "probability": p,
-            "raw_score": raw,
-            "band": np.where(p > 0.3, "hot", np.where(p > 0.1, "warm", "cold")),
-            "rules_points": np.round(10 * (raw + rng.normal(0, 2, leads))),
-            "rules_band": np.where(raw > 0, "hot", "cold"),
-        }
-    )
-    return pd.concat([one.assign(as_of=k) for k in range(3)], ignore_index=True)
-
-
 def advised(rows: pd.DataFrame, promised: dict | None = None, **reference: float) -> dict:
     pooled = matured.together(rows, promised or {}, 0.05)
     known = {"auc": None, "auc_error": None, **reference}
@@ -305,7 +294,7 @@ def test_a_sound_model_is_seldom_called_off_however_often_one_looks() -> None:
 
 def test_the_level_is_off_only_where_the_whole_interval_says_so() -> None:
     assert advised(world(3))["advice"] == "ok"
-    assert advised(world(3, leads=400, true=0.7))["advice"] == "ok"  # off, and not yet shown
+    assert advised(world(3, leads=900, true=0.7))["advice"] == "ok"  # off, and not yet shown
     found = advised(world(3, leads=8_000, true=0.4))
     assert found["advice"] == "recalibrate"
     assert "the level is off" in found["reasons"][0]

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from factory_predictions import context, predictions
+from factory_watched import found
 from lead_propensity import pipeline
 from lead_propensity.config import load
 from lead_propensity.data.simulate import simulate, write
 from lead_propensity.evaluation.scorecard import scorecard
+from lead_propensity.reporting import monitoring
 from lead_propensity.reporting.report import render
 from lead_propensity.reporting.two_runs import compare_runs
 from test_evaluation import FAST
@@ -84,7 +86,7 @@ REPORTS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 TRAINED = pytest.param("trained", marks=pytest.mark.slow)
 
-KINDS = (*REPORTS, "two-runs")
+KINDS = (*REPORTS, "two-runs", "monitor")
 each = pytest.mark.parametrize("name", [*KINDS, TRAINED])
 each_width = pytest.mark.parametrize("width", [TELEPHONE, DESK])
 each_scheme = pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -114,6 +116,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             if name == "two-runs":
                 a, b = (leave(folder / one, predictions(300, seed=3)) for one in ("<a>", "b" * 150))
                 compare_runs(a, b, path)
+            elif name == "monitor":
+                long = "Donaudampfschifffahrtsgesellschaft" * 4
+                path.write_text(monitoring.render(found(long, feature="f" * 150)), encoding="utf-8")
             else:
                 card = trained(folder) if name == "trained" else REPORTS[name]()
                 path.write_text(render(card), encoding="utf-8")
@@ -208,7 +213,7 @@ def test_it_works_in_the_sandboxed_frame_of_a_tracking_server(
 def test_every_picture_has_a_name_and_is_drawn(name: str, opened: Opened) -> None:
     page = opened(name)
     pictures = page.locator("svg, img, canvas")
-    assert pictures.count() > (0 if name == "two-runs" else 2)
+    assert pictures.count() > {"two-runs": 0, "monitor": 1}.get(name, 2)
     for picture in pictures.all():
         assert picture.get_attribute("role") == "img"
         assert len(picture.get_attribute("aria-label")) > 20
