@@ -32,17 +32,17 @@ class Watched:
     def see(self, data: Dataset, frame: pd.DataFrame) -> None:
         """A piece: its features, and what `scoring.scored` made of it, row by row."""
         hashes = _hashes(data.keys["lead_id"])
-        kept = hashes <= self._limit
-        codes = np.empty((int(kept.sum()), len(self._cells)), np.int8)
-        for place, cells in enumerate(self._cells):
-            column = (data.X if place < self._features else frame)[cells.name]
-            codes[:, place] = cells.codes(column[kept])
-        self._hashes = np.append(self._hashes, hashes[kept])
-        self._groups = np.append(self._groups, _hashes(data.keys["group_id"])[kept])
-        self._codes = np.concatenate([self._codes, codes])
-        while len(self._hashes) > self._most:
+        while np.sum(self._hashes <= self._limit) + np.sum(hashes <= self._limit) > self._most:
             self._limit = self._limit >> np.uint64(1)
-            self._keep(self._hashes <= self._limit)
+        self._keep(self._hashes <= self._limit)
+        rows = np.flatnonzero(hashes <= self._limit)
+        X, said = data.X.iloc[rows], frame.iloc[rows]
+        codes = np.empty((len(rows), len(self._cells)), np.int8)
+        for place, cells in enumerate(self._cells):
+            codes[:, place] = cells.codes((X if place < self._features else said)[cells.name])
+        self._hashes = np.append(self._hashes, hashes[rows])
+        self._groups = np.append(self._groups, _hashes(data.keys["group_id"].iloc[rows]))
+        self._codes = np.concatenate([self._codes, codes])
 
     def _keep(self, mask: np.ndarray) -> None:
         self._hashes, self._groups = self._hashes[mask], self._groups[mask]
