@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -65,10 +66,38 @@ class Place:
         return sorted(str(path) for path in (*halves[0], *halves[1], *runs))
 
 
+EVENTS = {"email_open": '<script>alert("opened")</script>', "newsletter_read": "'; DROP TABLE leads; --",
+          "survey_answer": "../../{{7*7}}\n${HOME}\u202e"}  # fmt: skip
+COLUMN = '"><img src=x onerror=alert(1)>'
+
+
+def made_hostile(world: Path) -> None:
+    """Names of events, of a channel, of a column, its values and the leads become what an attacker would write."""
+    events = pd.read_parquet(world / "events.parquet").astype({"event_type": str, "channel": str})
+    events = events.replace(
+        {"event_type": EVENTS, "channel": {"email": "<script>alert(2)</script>"}}
+    )
+    events["lead_id"] = "../<i>" + events["lead_id"].astype(str)
+    events.to_parquet(world / "events.parquet")
+    attributes = pd.read_parquet(world / "attributes.parquet")
+    attributes["lead_id"] = "../<i>" + attributes["lead_id"].astype(str)
+    attributes.to_parquet(world / "attributes.parquet")
+    for name in ("leads", "deals"):
+        table = pd.read_csv(world / f"{name}.csv", dtype=str, keep_default_na=False)
+        table["lead_id"] = "../<i>" + table["lead_id"]
+        if name == "leads":
+            table[COLUMN] = "<script>alert(3)</script>" + table["industry"]
+        table.to_csv(world / f"{name}.csv", index=False)
+    text = (world / "config.yaml").read_text()
+    column = COLUMN.replace('"', '\\"')
+    (world / "config.yaml").write_text(text.replace("[source, industry]", f'[source, "{column}"]'))
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("kills")
     write(simulate(2_000, seed=5), folder / "world")
+    made_hostile(folder / "world")
     (folder / "work").mkdir()
     address = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
     with serving(folder, MLFLOW_TRACKING_URI=address) as server:
@@ -102,6 +131,20 @@ def kill(place: Place, line: tuple[object, ...], phase: str, seconds: float) -> 
     code = run.kill()
     assert code in (0, -9), run.text()
     return code == -9
+
+
+def test_hostile_names_stand_in_the_report_as_text_and_write_nothing_elsewhere(
+    place: Place,
+) -> None:
+    page = (place.folder / "reference" / "report.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;" in page
+    assert "onerror=alert(1)&gt;" in page
+    for raw in ("<script>alert", "<img src=x", "../<i>"):
+        assert raw not in page
+    made = {path.name for path in place.folder.iterdir()}
+    assert {name for name in made if not name.startswith("output ")} <= {
+        "world", "work", "reference", "mlflow.db", "mlartifacts", "mlruns"
+    }  # fmt: skip
 
 
 def test_a_killed_training_leaves_nothing_half_made_and_its_rerun_the_same_model(
