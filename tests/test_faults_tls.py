@@ -1,7 +1,8 @@
 """PostgreSQL over TLS: what `sslmode=verify-full` promises reaches the server, and nothing else gets through.
 
 The server of the tests is built without TLS, so a real TLS end of ours stands before it, as a pooler would, and
-hands on what is said. Seen failing once: with `verify-ca` in the place of `verify-full`, which does not look at the name.
+hands on what is said. Seen failing once: with `verify-ca` in the place of `verify-full`, which does not look at the
+name.
 """
 
 import socket
