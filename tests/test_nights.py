@@ -45,14 +45,15 @@ def night(
 
 
 def nights(out: str, **keys: Any) -> None:
-    """Two nights, each run twice, a lead that comes and one that goes; then one night long ago."""
+    """Two nights, each run twice, a lead that comes and one that goes; then nights of long ago."""
     ids = [f"L{n:07d}" for n in range(5)]
     assert night(out, NIGHT, BANDS, **keys) == dict.fromkeys(ids[:4])
     expected = {ids[1]: "warm", ids[2]: "cold", ids[3]: "hot", ids[4]: None}
     for _ in range(2):
         told = night(out, NIGHT + DAY, ["cold", "cold", "cold", "warm"], first=1, **keys)
         assert told == expected
-    assert night(out, NIGHT - DAY, ["hot"], **keys) == {ids[0]: None}
+    assert night(out, NIGHT - DAY, ["hot"], first=1, **keys) == {ids[1]: None}
+    assert night(out, NIGHT, ["cold"], first=1, **keys) == {ids[1]: "hot"}
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv", "s/"])

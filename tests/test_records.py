@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lead_propensity import pipeline
@@ -38,6 +38,7 @@ MOMENTS = st.sampled_from([NOW - 365 * DAY, NOW]).flatmap(
 
 
 @settings(max_examples=20, deadline=None)
+@example([(NOW - DAY, (NOW + late, True), False) for late in (-1, 0, 1)])
 @given(
     st.lists(
         st.tuples(MOMENTS, st.none() | st.tuples(MOMENTS, st.booleans()), st.booleans()),
