@@ -1,7 +1,7 @@
 """The record of every run of `score`, and where each row of the leads went.
 
 Seen failing once each: with `<=` in `not_created`, with `<=` in `has_closed`, with `>=` in `too_old`, with unclear
-leads forgotten, with a half-written line that is not taken away, and with a dry run that leaves a record.
+leads forgotten, and with a half-written line that is not taken away.
 """
 
 import json
