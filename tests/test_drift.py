@@ -1,8 +1,8 @@
 """Drift: called where something changed, at most as rarely as promised where nothing did, and not for a trifle.
 
 Broken on purpose, seen red: snapshots taken for leads; p values not adjusted; no least index; the index of
-sampling not taken off; a sample that depends on the pieces; a rare level named; the scores of the model before
-it was fitted again; the AUC of rows that it has learned from.
+sampling not taken off; a sample that depends on the pieces; a rare level named; the AUC of rows that the model has
+learned from.
 """
 
 from dataclasses import replace

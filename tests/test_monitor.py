@@ -1,9 +1,9 @@
 """Past scores, watched: what is said of them, when, and what is advised.
 
-Broken on purpose, seen red: outcomes judged before they are final; a deal that was recorded late taken for none;
-snapshots taken for leads in the errors; an interval for one look where every night looks; another model's scores
-pooled; the rules' points taken for the model's; a level shown off only by its value; exit code 0 for an advice;
-a lead that is gone taken for lost; names of `score.columns` not read back; scores after `--as-of` looked at.
+Broken on purpose, seen red: an outcome judged a microsecond before it is final; a deal after the horizon; a lead
+that had closed before; snapshots taken for leads in the errors; an interval for one look where every night looks;
+a level off by its value alone; a promise of cold; another model's scores pooled; scores after `--as-of` looked at;
+exit code 0 for an advice.
 """
 
 import json
