@@ -1,7 +1,4 @@
-"""A disk that is full while a run writes: a message that says where, no traceback, and the old files whole.
-
-Seen failing once: without the `except OSError` of `files.replacing`.
-"""
+"""A disk that is full while a run writes: a message that says where, no traceback, and the old files whole."""
 
 import subprocess
 import sys

@@ -1,7 +1,6 @@
 """kill -9 at random moments of train and score: nothing is lost, doubled or half-written, and nothing blocks.
 
-Seen failing once each: with `new_folder` alone, whose half-made folder stayed; with scores written in their
-place; with a search for settings that forgets; and with a lock that is a file.
+Seen failing once: with `new_folder` alone, whose half-made folder stayed.
 """
 
 import os

@@ -1,6 +1,6 @@
 """A model folder that somebody changed is refused by its digests; links do not lead out of it.
 
-Seen failing once each: digests not compared, and links followed.
+Seen failing once each: digests not compared, and a link that leads to itself.
 """
 
 import os
