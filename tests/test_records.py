@@ -361,7 +361,7 @@ def test_a_run_tells_a_machine_its_phases_its_warnings_and_its_record(
     assert {key: lines[-2][key] for key in ("model_id", "counts", "seconds")} == {
         key: record[key] for key in ("model_id", "counts", "seconds")
     }
-    code, out, err = command_line(f"--log-format json {line} --quiet")
+    code, out, err = command_line(f"{line} --quiet --log-format=json")
     assert ([one["event"] for one in lines_of(err)], out) == (["warning", "finished"], "")
     assert "checking ..." in command_line(line)[2], "text is the default, and as it was"
 

@@ -72,7 +72,7 @@ def options(
         logs.Form,
         typer.Option(
             envvar="LEAD_PROPENSITY_LOG_FORMAT",
-            help="Lines on standard error: `text`, or one JSON object each. Before the command.",
+            help="Lines on standard error: `text`, or one JSON object each; anywhere in the line.",
         ),
     ] = logs.Form.text,
 ) -> None:
@@ -83,7 +83,7 @@ def options(
 def main() -> None:
     """Entry point. Exit codes: 0 done, 3 refused, 2 bad config, data or model, 130 interrupted, 1 our bug."""
     try:
-        app()
+        app(_log_format_first(sys.argv[1:]))
     except SystemExit as stop:
         logs.say(logging.INFO, "finished", exit_code=stop.code or 0)
         raise
@@ -99,6 +99,19 @@ def main() -> None:
             raise
         logs.fail("interrupted", "")
         sys.exit(130)
+
+
+def _log_format_first(words: list[str]) -> list[str]:
+    """`--log-format` may stand behind the command, too: it is brought before it.
+
+    >>> _log_format_first(["score", "acme.yaml", "--log-format", "json", "--quiet"])
+    ['--log-format', 'json', 'score', 'acme.yaml', '--quiet']
+    """
+    for place, word in enumerate(words):
+        if word == "--log-format" or word.startswith("--log-format="):
+            end = place + 1 + ("=" not in word)
+            return [*words[place:end], *words[:place], *words[end:]]
+    return words
 
 
 @app.command(epilog="Example: `lead-propensity check configs/bpic2012.yaml --leaks`")
