@@ -2,7 +2,8 @@
 
 Seen to fail once: ids of numbers not read as text; the file rewritten in place; a quoted line break taken for the end
 of a record; the scratch of a dead run left; the report calling a forgotten lead a changed file; a file that cannot be
-read passed over in silence; quarantine with other names of columns left alone; the lock not asked for.
+read passed over in silence; quarantine with other names of columns left alone; the lock not asked for; one busy target
+stopping all; `score.records` not looked at; lines divided at U+2028.
 """
 
 import json
@@ -30,6 +31,7 @@ from lead_propensity.serving import records
 from lead_propensity.serving.forgetting import Named, forget, named_in
 from lead_propensity.serving.naming import Naming
 from test_stored import leave
+from worlds import config as small_config
 
 CommandLine = Callable[[str], tuple[int, str, str]]
 IDS = [f"L{n}" for n in range(6)]
@@ -135,12 +137,41 @@ def test_the_report_of_a_run_says_who_was_forgotten_and_a_changed_file_is_still_
         report_again(run)
 
 
-def test_a_target_that_a_run_writes_is_not_touched(place: Path) -> None:
+def test_a_target_that_a_run_writes_is_left_and_said_and_all_others_are_done(place: Path) -> None:
     path = scores(place / "all" / "as_of_utc=2025-01-01" / "part.parquet")
-    before = path.read_bytes()
-    with alone(place / "all"), pytest.raises(ConfigError, match="is being written by another run"):
-        forget(GONE, [place / "all"])
-    assert path.read_bytes() == before
+    listed = scores(place / "logs" / "not_scored.parquet")
+    records.append(place / "logs", {"command": "score", "out": "all/"})
+    other = scores(place / "s.parquet")
+    held = {one: one.read_bytes() for one in (path, listed)}
+    with alone(place / "all"):
+        done = forget(GONE, [place])
+    assert len(done.unread) == 2
+    assert all("is being written by another run" in one for one in done.unread)
+    assert {one: one.read_bytes() for one in held} == held
+    assert pq.read_table(other)["lead_id"].to_pylist() == STAYS
+
+
+def test_records_in_a_folder_of_their_own_come_along_with_the_config(place: Path) -> None:
+    path, listed = scores(place / "s.parquet"), scores(place / "logs" / "not_scored.parquet")
+    config = small_config(score={"records": str(place / "logs")})
+    forget(GONE, [path], config)
+    assert pq.read_table(listed)["lead_id"].to_pylist() == STAYS
+
+
+def test_raw_tables_that_are_called_like_a_target_keep_their_rows(place: Path) -> None:
+    records.append(place / "crm.records", {"command": "score", "out": "postgres:crm"})
+    raw = scores(place / "crm" / "leads.parquet")
+    forget(GONE)
+    assert pq.read_table(raw)["lead_id"].to_pylist() == IDS
+
+
+def test_a_record_is_one_line_whatever_signs_it_holds(place: Path) -> None:
+    why = "half\u2028a line, of lead 'L9'"
+    records.append(place / "s.records", {"out": "s.parquet", "why": [why]})
+    records.append(place / "s.records", {"out": "s.parquet", "why": ["of lead 'L1'"]})
+    assert records.redact(place / "s.records", GONE.ids) == 1
+    told = [one["why"] for one in records.read(place / "s.records")]
+    assert told == [[why], ["of lead (forgotten)"]]
 
 
 KILLED = """

@@ -32,7 +32,7 @@ def forget(
         Path | None,
         typer.Option(
             metavar="CONFIG",
-            help="The dataset's YAML file: what the CRM and the scores call `lead_id`, and engine.work_folder.",
+            help="The dataset's YAML file: what CRM and scores call `lead_id`, score.records, engine.work_folder.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -44,7 +44,7 @@ def forget(
     """Take leads out of scores, records, test predictions and private folders, and say where else they may be.
 
     Every Parquet and CSV file at or below the places is looked through, and rewritten at once where it holds one of
-    the leads. The same call again does no harm. Exit code 2 where a file could not be looked through.
+    the leads. The same call again does no harm. Exit code 2 where a file could not be looked through or is in use.
     """
     from lead_propensity.serving import forgetting
 

@@ -59,6 +59,11 @@ def folder_of(moment: int) -> str:
     return _PREFIX + at.strftime("%Y-%m-%d" if midnight else "%Y-%m-%dT%H-%M-%S.%f")
 
 
+def is_part(folder: Path) -> bool:
+    """Whether it is named as the part of a moment."""
+    return folder.name.startswith(_PREFIX)
+
+
 def _parsed(name: str) -> int | None:
     text = name.removeprefix(_PREFIX)
     try:

@@ -1,7 +1,5 @@
 """Leads taken out of everything that runs left on this machine, and where else they may be."""
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,12 +10,10 @@ from lead_propensity.data import workroom
 from lead_propensity.data.erasing import ENDINGS, Erased, Eraser
 from lead_propensity.data.targets import alone
 from lead_propensity.errors import ConfigError, DataError
-from lead_propensity.serving import records, sinks
+from lead_propensity.serving import before, records, sinks
+from lead_propensity.serving.records import SUFFIX
 
 MODELS = Path("models")
-RECORDS = ".records"
-_PART = re.compile(r"as_of_utc=.+")
-_TABLE = "postgres:"
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Forgotten:
     passed: tuple[Path, ...]
     """Files without a column of ids."""
     unread: tuple[str, ...]
-    """Files that could not be looked through, and why: they may hold the leads still."""
+    """Files that could not be looked through or are in use, and why: they may hold the leads still."""
     scratch: workroom.Cleared
     tables: tuple[str, ...]
     """Tables of PostgreSQL that runs wrote to."""
@@ -77,22 +73,20 @@ def forget(
 ) -> Forgotten:
     """Take the leads out of every Parquet and CSV file at or below `places`, one file after the other.
 
-    Default places: `models/`, and the records in the working directory with the targets that they name. Each
-    file is held against other runs and replaced at once. Raises ConfigError where a place is not there or a
-    run writes to it; what was done before stays done, and the same call goes on.
+    Default places: `models/`, and the records in the working directory with the targets that they name; the
+    folder `score.records` comes along. Each file is held against other runs and replaced at once; one that a run
+    writes to, or that cannot be read, is left and told in `unread`. Raises ConfigError where a place is not there,
+    DataError where the records of one cannot be read.
     """
-    given = _with_records(places) if places else _default_places()
+    given = _with_records(places or _default_places(), config)
     eraser = Eraser(named.ids, _columns(config), dry_run)
     erased, unread = [], []
     for path in _files(given):
-        with ExitStack() as held:
-            for target in () if dry_run else _targets(path):
-                held.enter_context(alone(target))
-            try:
-                erased.append(eraser.erase(path, any_column="quarantine" in path.parts))
-            except DataError as error:
-                unread.append(str(error))
-    folders = [folder for place in given for folder in _records_below(place)]
+        try:
+            erased.append(_erased(eraser, path))
+        except (ConfigError, DataError) as error:
+            unread.append(str(error))
+    folders = list(dict.fromkeys(one for place in given for one in _records_below(place)))
     for folder in folders if not dry_run else ():
         records.redact(folder, named.ids)
     work_folder = None if config is None else config.engine.work_folder
@@ -108,6 +102,14 @@ def forget(
     )
 
 
+def _erased(eraser: Eraser, path: Path) -> Erased:
+    """Raises ConfigError where a run writes there."""
+    with ExitStack() as held:
+        for target in () if eraser.dry_run else _targets(path):
+            held.enter_context(alone(target))
+        return eraser.erase(path, any_column=records.QUARANTINE in path.parts)
+
+
 def _columns(config: Config | None) -> tuple[str, ...]:
     """How the columns of ids may be called: here, in the CRM's tables, and in the scores."""
     if config is None:
@@ -121,31 +123,27 @@ def _columns(config: Config | None) -> tuple[str, ...]:
 
 def _default_places() -> list[Path]:
     found = [MODELS] if MODELS.is_dir() else []
-    for folder in sorted(Path().glob(f"*{RECORDS}")):
-        found += [folder, *_outs(folder)]
+    for folder in sorted(Path().glob(f"*{SUFFIX}")):
+        found += [folder, *_scores_of(folder)]
     if not found:
         raise ConfigError(
             "There is neither a folder models/ here nor a record of scores (*.records/). Say with --in where runs and "
             "scores lie, or go where the job runs."
         )
-    return _with_records(dict.fromkeys(found))
+    return found
 
 
-def _outs(folder: Path) -> list[Path]:
-    """The files and folders that runs of `score` wrote, as their records tell."""
-    outs = dict.fromkeys(str(record.get("out", "")) for record in records.read(folder))
-    return [Path(out) for out in outs if out and not out.startswith(_TABLE) and Path(out).exists()]
-
-
-def _with_records(places: Iterable[Path]) -> list[Path]:
-    """The places, each with the records that lie beside it."""
+def _with_records(places: Iterable[Path], config: Config | None) -> list[Path]:
+    """The places, each with the records that lie beside it, and those that the config names."""
     found = []
     for place in places:
         if not place.exists():
             raise ConfigError(f"--in {place} is not there. Name a file or folder that is.")
-        stem = place.stem if place.suffix in ENDINGS else place.name
-        beside = place.parent / (stem + RECORDS)
-        found += [place, *([beside] if stem and beside.is_dir() else [])]
+        beside = records.beside(place)
+        found += [place, *([beside] if place.name and beside.is_dir() else [])]
+    if config is not None and config.score.records is not None:
+        named = config.resolve(config.score.records)
+        found += [named] if named.is_dir() else []
     return list(dict.fromkeys(found))
 
 
@@ -165,21 +163,33 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _targets(path: Path) -> list[Path]:
     """What a run that writes this file has locked."""
-    if _PART.fullmatch(path.parent.name):
+    if before.is_part(path.parent):
         return [path.parent.parent]
-    inside = [parent for parent in path.parents if parent.name.endswith(RECORDS)]
-    if inside:
-        stem = inside[0].name.removesuffix(RECORDS)
-        beside = [inside[0].with_name(stem + ending) for ending in ("", *sinks.ENDINGS)]
-        return [target for target in beside if target.exists()]
-    return [path]
+    inside = next((one for one in path.parents if (one / records.RUNS).is_file()), None)
+    if inside is None:
+        return [path]
+    stem = inside.name.removesuffix(SUFFIX)
+    beside = [inside.with_name(stem + ending) for ending in ("", *sinks.ENDINGS)]
+    told = [*_scores_of(inside), *(one for one in beside if one != inside and one.exists())]
+    return list({one.resolve(): one for one in told}.values())
+
+
+def _scores_of(folder: Path) -> list[Path]:
+    """The files and folders of scores that the records in a folder tell of."""
+    told = [Path(out) for out in _outs(folder) if not out.startswith(sinks.TABLE)]
+    return [out for out in told if out.exists()]
 
 
 def _records_below(place: Path) -> list[Path]:
-    folders = [place, *place.rglob(f"*{RECORDS}")] if place.is_dir() else []
-    return [folder for folder in folders if (folder / records.RUNS).is_file()]
+    return sorted(file.parent for file in place.rglob(records.RUNS)) if place.is_dir() else []
 
 
 def _tables(folders: Iterable[Path]) -> set[str]:
-    outs = Counter(str(one.get("out", "")) for folder in folders for one in records.read(folder))
-    return {out.removeprefix(_TABLE) for out in outs if out.startswith(_TABLE)}
+    outs = [out for folder in folders for out in _outs(folder)]
+    return {out.removeprefix(sinks.TABLE) for out in outs if out.startswith(sinks.TABLE)}
+
+
+def _outs(folder: Path) -> list[str]:
+    """Where runs of `score` wrote, as their records tell."""
+    outs = dict.fromkeys(str(record.get("out", "")) for record in records.read(folder))
+    return [out for out in outs if out]

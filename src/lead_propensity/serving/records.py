@@ -24,7 +24,7 @@ from lead_propensity.files import write_text
 from lead_propensity.serving import sinks
 
 RUNS, NOT_SCORED, QUARANTINE = "runs.jsonl", "not_scored.parquet", "quarantine"
-_SUFFIX = ".records"
+SUFFIX = ".records"
 
 
 def records_folder(out: str | Path, config: Config) -> Path:
@@ -36,10 +36,15 @@ def records_folder(out: str | Path, config: Config) -> Path:
     if config.score.records is not None:
         return config.resolve(config.score.records)
     if isinstance(place, Path):
-        ending = place.suffix if place.suffix in sinks.ENDINGS else ""
-        return place.with_name(place.name.removesuffix(ending) + _SUFFIX)
+        return beside(place)
     table = f"{place.schema}.{place.table}" if place.schema else place.table
-    return Path(re.sub(r"[^\w.-]", "_", table).lstrip(".") + _SUFFIX)
+    return Path(re.sub(r"[^\w.-]", "_", table).lstrip(".") + SUFFIX)
+
+
+def beside(target: Path) -> Path:
+    """Where the records of a file or folder of scores lie, unless `score.records` says otherwise."""
+    ending = target.suffix if target.suffix in sinks.ENDINGS else ""
+    return target.parent / (target.name.removesuffix(ending) + SUFFIX)
 
 
 def append(folder: Path, record: Mapping[str, Any]) -> None:
@@ -88,9 +93,9 @@ def redact(folder: Path, ids: Collection[str]) -> int:
         return json.dumps({**record, **told}, ensure_ascii=False, allow_nan=False) + "\n"
 
     with Lock.waited(folder / ".lock"):
-        before = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        before = path.read_bytes().decode("utf-8", errors="replace").split("\n")
         after = [line_of(record) for record in read(folder)]
-        changed = sum(old != new for old, new in zip(before, after, strict=False))
+        changed = sum(f"{old}\n" != new for old, new in zip(before, after, strict=False))
         if changed:
             write_text("".join(after), path)
     return changed

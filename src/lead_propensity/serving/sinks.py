@@ -23,7 +23,8 @@ from lead_propensity.serving import before, postgres
 from lead_propensity.serving.naming import Naming
 from lead_propensity.serving.postgres import TableName
 
-_TABLE = "postgres:"
+TABLE = "postgres:"
+"""Before the name of a table."""
 ENDINGS = (".parquet", ".csv")
 
 
@@ -159,10 +160,10 @@ def place_of(out: str) -> Path | TableName:
     if is_connection(out):
         raise ConfigError(
             "--out holds a connection to a database (not repeated here), and what is typed is kept by shells and "
-            f"schedulers. Put it into the environment variable {POSTGRES} and give --out {_TABLE}TABLE."
+            f"schedulers. Put it into the environment variable {POSTGRES} and give --out {TABLE}TABLE."
         )
-    if out.startswith(_TABLE):
-        return TableName.parsed(out.removeprefix(_TABLE))
+    if out.startswith(TABLE):
+        return TableName.parsed(out.removeprefix(TABLE))
     path = Path(out)
     if path.name in ("", ".."):
         raise ConfigError(
@@ -175,6 +176,6 @@ def place_of(out: str) -> Path | TableName:
     if path.suffix not in ENDINGS:
         raise ConfigError(
             f"output {out} ends in {path.suffix!r}; give a name that ends in .parquet or .csv, a folder that ends "
-            f"in / for one part each moment, or {_TABLE}TABLE."
+            f"in / for one part each moment, or {TABLE}TABLE."
         )
     return path
