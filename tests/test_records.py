@@ -147,7 +147,7 @@ def test_a_run_leaves_its_record_and_whom_it_could_not_score(
     out, folder = tmp_path / "s.parquet", tmp_path / "s.records"
     scored = pipeline.score(config, run.folder, out, NIGHT)
     (record,) = records.read(folder)
-    given = ("command", "outcome", "why", "name", "as_of", "data_until", "out", "drift")
+    given = ("command", "outcome", "why", "name", "as_of", "data_until", "out")
     assert {key: record[key] for key in given} == {
         "command": "score",
         "outcome": "done",
@@ -156,9 +156,9 @@ def test_a_run_leaves_its_record_and_whom_it_could_not_score(
         "as_of": "2025-11-01T00:00:00+00:00",
         "data_until": "2025-12-31T00:00:00+00:00",
         "out": str(out),
-        "drift": None,
     }
     assert record["model_id"] == run.scorecard["model_id"]
+    assert record["drift"]["rows"] == scored.rows
     assert record["bands"] == scored.bands
     assert record["counts"] == scored.counts
     counts, aside = record["counts"], pd.read_parquet(folder / "quarantine" / "leads.parquet")
