@@ -1,7 +1,7 @@
 """The record of every run of `score`, and where each row of the leads went.
 
 Seen failing once each: with `<=` in `not_created`, with `<=` in `has_closed`, with `>=` in `too_old`, with unclear
-leads forgotten, and with a half-written line that is not taken away.
+leads forgotten, with a half-written line that is not taken away, and with scores written before whom they lack.
 """
 
 import json
@@ -194,6 +194,16 @@ def test_what_fails_is_recorded_and_a_dry_run_is_not(
     assert not out.exists()
 
 
+def test_where_nobody_can_be_listed_nothing_is_written(
+    config: Config, run: TrainedRun, tmp_path: Path
+) -> None:
+    out = tmp_path / "s.parquet"
+    (tmp_path / "s.records" / "not_scored.parquet" / "in the way").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="not_scored"):
+        pipeline.score(config, run.folder, out, NIGHT)
+    assert not out.exists()
+
+
 # When a run refuses.
 
 
@@ -381,6 +391,7 @@ def test_refusals_and_errors_are_lines_without_ids_of_leads_and_passwords(
     assert not [one for one in ids if one in err]
     monkeypatch.setenv("PGPASSWORD", "c0rrect-h0rse")
     code, _, err = command_line(f"check {tmp_path}/c0rrect-h0rse.yaml")
-    (told,) = lines_of(err)
+    told, end = lines_of(err)
     assert (code, told["event"], told["level"]) == (2, "error", "error")
+    assert (end["event"], end["exit_code"]) == ("finished", 2)
     assert "c0rrect-h0rse" not in err

@@ -13,8 +13,10 @@ import pyarrow.parquet
 
 from lead_propensity.errors import ConfigError
 
-_FORMULA = r"^[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
+_SIGN = r"[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
 """How a cell begins that a spreadsheet would compute; the last four are the wide forms of the first."""
+DEFUSED = f"^'({_SIGN})"
+"""How `defused` leaves such a cell: a pattern of RE2, as Arrow and DuckDB read it; its group is what to keep."""
 
 
 def is_there(path: Path) -> bool:
@@ -94,7 +96,7 @@ def defused(table: pa.Table) -> pa.Table:
     for place, field in enumerate(table.schema):
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             column = table.column(place)
-            dangerous = pc.fill_null(pc.match_substring_regex(column, _FORMULA), False)
+            dangerous = pc.fill_null(pc.match_substring_regex(column, f"^{_SIGN}"), False)
             quoted = pc.binary_join_element_wise(
                 pa.scalar("'", field.type), column, pa.scalar("", field.type)
             )

@@ -82,23 +82,34 @@ def options(
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 3 refused, 2 bad config, data or model, 130 interrupted, 1 our bug."""
+    code = _exit_code(sys.argv[1:])
+    logs.say(logging.INFO, "finished", exit_code=code)
+    sys.exit(code)
+
+
+def _exit_code(words: list[str]) -> int:
+    """Run the command and say how it failed; a bug of ours is raised, or told where lines are JSON."""
     try:
-        app(_log_format_first(sys.argv[1:]))
+        app(_log_format_first(words))
     except SystemExit as stop:
-        logs.say(logging.INFO, "finished", exit_code=stop.code or 0)
-        raise
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Refused as error:
         logs.fail("refused", str(error), error.reasons)
-        sys.exit(REFUSED)
+        return REFUSED
     except LeadPropensityError as error:
         logs.fail("error", str(error))
-        sys.exit(2)
-    except (KeyboardInterrupt, RuntimeError) as error:
+        return 2
+    except (KeyboardInterrupt, Exception) as error:
         # Ctrl-C in the middle of a query comes out of DuckDB as a RuntimeError.
-        if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():
+        told = isinstance(error, RuntimeError) and "interrupted" in str(error).lower()
+        if told or isinstance(error, KeyboardInterrupt):
+            logs.fail("interrupted", "")
+            return 130
+        if not logs.is_json():
             raise
-        logs.fail("interrupted", "")
-        sys.exit(130)
+        logs.tell_bug(error)
+        return 1
+    return 0
 
 
 def _log_format_first(words: list[str]) -> list[str]:

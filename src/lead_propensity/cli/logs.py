@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,8 +16,15 @@ from rich.console import Console
 from lead_propensity.config.credentials import without_secrets
 
 _LOGGER = logging.getLogger("lead_propensity")
-_EXAMPLE = re.compile(r"""(lead |e\.g\. )(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_EXAMPLE = re.compile(rf"(lead |e\.g\. ){_QUOTED}")
 """A value of a cell in a message: it may be the id of a lead."""
+_UNREADABLE = " cannot be read: "
+"""What follows is a reader's message: it quotes cells, and whole lines of a file."""
+_READERS = re.compile(
+    rf"(?s)Original Line: .*?(?=\n(?:Expected|Error|Could|Invalid|CSV must|\.\.\.)|\Z)|{_QUOTED}"
+)
+_HIDDEN = "(not shown)"
 
 
 class Form(StrEnum):
@@ -75,6 +83,12 @@ def fail(event: str, words: str, reasons: tuple[str, ...] = ()) -> None:
     )
 
 
+def tell_bug(error: BaseException) -> None:
+    """A mistake of ours, without its message: that may quote a cell."""
+    frames = traceback.format_tb(error.__traceback__)
+    say(logging.CRITICAL, "bug", type=type(error).__name__, traceback=frames)
+
+
 class Phases:
     """A Progress: each phase when it starts, and when it is finished with its seconds."""
 
@@ -93,7 +107,8 @@ class Phases:
 
 def _safe(value: Any) -> Any:
     if isinstance(value, str):
-        return _EXAMPLE.sub(r"\1(not shown)", without_secrets(value))
+        told, cut, readers = without_secrets(value).partition(_UNREADABLE)
+        return _EXAMPLE.sub(rf"\1{_HIDDEN}", told) + cut + _READERS.sub(_HIDDEN, readers)
     if isinstance(value, Mapping):
         return {str(key): _safe(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -117,10 +117,7 @@ def _found(
     mine = rows[
         rows["won"].notna() & rows["left_out"].isna() & (rows["model_id"] == model.model_id)
     ]
-    promised = {row.band: row.lower for row in model.bands.promises if row.n}
-    if model.bands.hot_refused:
-        promised.pop("hot", None)
-    pooled = matured.together(mine, promised, config.monitor.error)
+    pooled = matured.together(mine, model.bands.promised, config.monitor.error)
     drifts = [one for one in moments if one["drift"] and one["model_id"] == model.model_id]
     drift = drifts[-1]["drift"] if drifts else None
     reference = {"auc": model.reference.auc, "auc_error": model.reference.auc_error}

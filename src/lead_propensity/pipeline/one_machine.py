@@ -167,8 +167,8 @@ def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
             if reasons:
                 raise Refused(*reasons, then=limits.KEPT)
 
+        if not asked.dry_run:  # before the scores: what fails here leaves the old ones
+            account.list_unscored(con, config, told.folder)
         counted = sinks.Counted(job.scores(pieces, past, place), judge)
         outlook = counted.bring(sink, moment, asked.dry_run)
-        if not asked.dry_run:
-            account.list_unscored(con, config, told.folder)
     return Done(found, moment, place, unscored.get(standing.UNCLEAR, 0), outlook)

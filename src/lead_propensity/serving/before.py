@@ -10,6 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from lead_propensity.errors import DataError
+from lead_propensity.files import DEFUSED
 from lead_propensity.serving.naming import Naming
 
 BEFORE = pa.schema([("lead_id", pa.string()), ("band", pa.string())])
@@ -22,7 +23,6 @@ _ASKED = {
     "band": pa.string(),
     "previous_band": pa.string(),
 }
-_DEFUSED = r"^'([=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
 _PREFIX = "as_of_utc="
 
 
@@ -101,8 +101,7 @@ def _csv(path: Path, names: dict[str, str]) -> Iterator[pa.RecordBatch]:
     place = next(place for place, name in enumerate(there) if names[name] == "lead_id")
     with pa.csv.open_csv(path, parse_options=parsing, convert_options=options) as reader:
         for batch in reader:
-            # As `files.defused` wrote them.
-            lead = pc.replace_substring_regex(batch.column(place), _DEFUSED, r"\1")
+            lead = pc.replace_substring_regex(batch.column(place), DEFUSED, r"\1")
             yield batch.set_column(place, there[place], lead)
 
 

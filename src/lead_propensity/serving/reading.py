@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 
-from lead_propensity.config import Config, EngineConfig
+from lead_propensity.config import Config
 from lead_propensity.config.credentials import POSTGRES, POSTGRES_SINK
+from lead_propensity.data import sources
 from lead_propensity.data.engine import connect, identifier, literal
 from lead_propensity.data.postgres import connected, execute, telling
 from lead_propensity.errors import DataError
 from lead_propensity.features.sampling import is_kept, one_in
+from lead_propensity.files import DEFUSED
 from lead_propensity.serving import sinks
 from lead_propensity.serving.naming import Naming
 from lead_propensity.serving.postgres import TableName
@@ -22,7 +25,6 @@ MOST_ROWS = 400_000
 """Of all moments together are judged; each figure's interval is then as narrow as it need be."""
 TEXTS = ("lead_id", "band", "rules_band", "model_id")
 NUMBERS = ("probability", "raw_score", "rules_points", "horizon_days")
-_DEFUSED = r"^'([=+\-@\t\r\n＝＋－＠])"
 
 
 @dataclass(frozen=True)
@@ -39,43 +41,42 @@ class PastScores:
 def past_scores(out: str, config: Config, until: int, most: int = MOST_ROWS) -> PastScores:
     """All scores at `out` of moments up to `until` (int64 microseconds).
 
-    Raises ConfigError where `out` names no place for scores, DataError where there are none, or a column is
-    missing.
+    Raises ConfigError where `out` names no place for scores, DataError where there are none, they cannot be read,
+    or a column is missing.
     """
     place, names = sinks.place_of(out), Naming(SCORES, config.score.columns).columns
     if isinstance(place, TableName):
         return _of_table(place, names, until, most)
-    return _of_files(out, place, names, until, most)
-
-
-def _of_files(out: str, place: Path, names: dict[str, str], until: int, most: int) -> PastScores:
     files = [place] if place.suffix in sinks.ENDINGS else sorted(place.glob("*/part.parquet"))
     if not files or not files[0].exists():
         raise DataError(f"--scores {out}: there are no scores. Give the --out of `score`.")
-    csv = place.suffix == ".csv"
-    listed = "[" + ", ".join(literal(str(file)) for file in files) + "]"
-    options = (
-        "all_varchar = true, header = true"
-        if csv
-        else "hive_partitioning = false, union_by_name = true"
-    )
-    source = f"{'read_csv' if csv else 'read_parquet'}({listed}, {options})"
-    with connect(EngineConfig()) as con:
-        there = [row[0] for row in con.execute(f"DESCRIBE FROM {source}").fetchall()]
-        _require(out, names, there)
-        texts = {one: f"CAST({identifier(names[one])} AS VARCHAR)" for one in TEXTS}
-        if csv:
-            texts |= {
-                one: f"regexp_replace({texts[one]}, {literal(_DEFUSED)}, '\\1')" for one in TEXTS
-            }
-        as_of = f"epoch_us(CAST({identifier(names['as_of'])} AS TIMESTAMP))"
-        numbers = {one: f"CAST({identifier(names[one])} AS DOUBLE)" for one in NUMBERS}
-        con.execute(
-            f"CREATE VIEW s AS SELECT {_named({**texts, **numbers, 'as_of': as_of})} FROM {source}"
-        )
-        counted = con.execute(_counting(until)).fetchall()
-        every = one_in(sum(count for _, count in counted), most)
-        rows = con.execute(f"FROM s WHERE as_of <= {until} AND {is_kept('lead_id', every)}").df()
+    with connect(config.engine) as con, sources.reading(f"--scores {out}"):
+        return _of_files(con, out, files, names, until, most)
+
+
+def _of_files(
+    con: duckdb.DuckDBPyConnection,
+    out: str,
+    files: list[Path],
+    names: dict[str, str],
+    until: int,
+    most: int,
+) -> PastScores:
+    source = sources.reader(files, null_values=("",))
+    there = [row[0] for row in con.execute(f"DESCRIBE FROM {source}").fetchall()]
+    _require(out, names, there)
+    texts = {one: f"CAST({identifier(names[one])} AS VARCHAR)" for one in TEXTS}
+    if sources.kind_of(files[0]) == "csv":
+        texts = {
+            one: f"regexp_replace({sql}, {literal(DEFUSED)}, '\\1')" for one, sql in texts.items()
+        }
+    as_of = f"epoch_us(CAST({identifier(names['as_of'])} AS TIMESTAMP))"
+    numbers = {one: f"CAST({identifier(names[one])} AS DOUBLE)" for one in NUMBERS}
+    view = _named({**texts, **numbers, "as_of": as_of})
+    con.execute(f"CREATE VIEW s AS SELECT {view} FROM {source}")
+    counted = con.execute(_counting(until)).fetchall()
+    every = one_in(sum(count for _, count in counted), most)
+    rows = con.execute(f"FROM s WHERE as_of <= {until} AND {is_kept('lead_id', every)}").df()
     return _read(rows, counted, every)
 
 
