@@ -42,7 +42,7 @@ demo: $(INSTALLED)  ## Train, compare and report on a simulated CRM
 	@$(BIN)/lead-propensity demo
 
 test: $(INSTALLED)  ## The fast tests: no service, at most 6 minutes
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "not slow"
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not slow"
 
 test-slow: $(INSTALLED)  ## The slow tests: full datasets, the built wheel, the README's commands
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile -m slow --durations 10
