@@ -3,7 +3,7 @@
 Seen to fail once: ids of numbers not read as text; the file rewritten in place; a quoted line break taken for the end
 of a record; the scratch of a dead run left; the report calling a forgotten lead a changed file; a file that cannot be
 read passed over in silence; quarantine with other names of columns left alone; the lock not asked for; one busy target
-stopping all; `score.records` not looked at; lines divided at U+2028.
+stopping all; `score.records` not looked at.
 """
 
 import json
@@ -93,15 +93,12 @@ def test_records_and_quarantine_of_other_names_are_cleared(place: Path) -> None:
     (folder / "quarantine").mkdir()
     aside = pa.table({"reason": ["r"] * 3, "Kunde": ["L1", "L2", "L4"]})
     pq.write_table(aside, folder / "quarantine" / "leads.parquet")
-    why = "2 rows, e.g. 'x' of lead 'L1' and of lead 'L2'"
     for out in ("s.parquet", "postgres:crm.lead_scores"):
-        records.append(folder, {"command": "score", "out": out, "why": [why], "warnings": []})
+        records.append(folder, {"command": "score", "out": out})
     done = forget(GONE)  # the records in the working directory lead to the scores
     assert pq.read_table(folder / "not_scored.parquet")["lead_id"].to_pylist() == STAYS
     assert pq.read_table(folder / "quarantine" / "leads.parquet")["Kunde"].to_pylist() == ["L2"]
     assert pq.read_table(place / "s.parquet")["lead_id"].to_pylist() == STAYS
-    told = records.read(folder)
-    assert [one["why"] for one in told] == [[why.replace("lead 'L1'", "lead (forgotten)")]] * 2
     assert done.tables == ("crm.lead_scores",)
 
 
@@ -163,15 +160,6 @@ def test_raw_tables_that_are_called_like_a_target_keep_their_rows(place: Path) -
     raw = scores(place / "crm" / "leads.parquet")
     forget(GONE)
     assert pq.read_table(raw)["lead_id"].to_pylist() == IDS
-
-
-def test_a_record_is_one_line_whatever_signs_it_holds(place: Path) -> None:
-    why = "half\u2028a line, of lead 'L9'"
-    records.append(place / "s.records", {"out": "s.parquet", "why": [why]})
-    records.append(place / "s.records", {"out": "s.parquet", "why": ["of lead 'L1'"]})
-    assert records.redact(place / "s.records", GONE.ids) == 1
-    told = [one["why"] for one in records.read(place / "s.records")]
-    assert told == [[why], ["of lead (forgotten)"]]
 
 
 KILLED = """

@@ -348,6 +348,6 @@ def test_gaps_old_data_small_volume_and_a_refused_run_are_told() -> None:
     for words in (
         *("No scores for 8.0 days before", "The last scores are 8.0 days old"),
         *("The last run scored 20 leads", "the data ended 3.0 days before"),
-        "ended as refused: the data are too old",
+        "ended as refused; its record says why",
     ):
         assert words in told

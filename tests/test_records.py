@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from lead_propensity import pipeline
 from lead_propensity.config import Config, LimitsConfig, load
 from lead_propensity.data.simulate import simulate, write
-from lead_propensity.errors import ConfigError, DataError, ModelError, Refused
+from lead_propensity.errors import ConfigError, DataError, ModelError, Refused, without_cells
 from lead_propensity.features import snapshots, standing
 from lead_propensity.features.catalogue import VERSION
 from lead_propensity.pipeline import TrainedRun
@@ -250,7 +250,10 @@ def test_every_limit_that_is_passed_is_named_at_once_and_the_old_scores_stay(
         scored(config, run, out, 7.001, max_quarantine_share=0.0, **world)
     assert out.read_bytes() == before
     record = records.read(tmp_path / "s.records")[-1]
-    assert (record["outcome"], tuple(record["why"])) == ("refused", told.value.reasons)
+    kept = [without_cells(reason) for reason in told.value.reasons]
+    assert (record["outcome"], record["why"]) == ("refused", kept)
+    assert "of lead '" in told.value.reasons[0]
+    assert "of lead '" not in (tmp_path / "s.records" / "runs.jsonl").read_text()
     text = str(told.value)
     for part in (
         r"leads: \d+ of \d+ rows .* data\.max_quarantine_share",

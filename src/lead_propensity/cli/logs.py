@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import sys
 import time
 import traceback
@@ -14,17 +13,9 @@ from typing import Any
 from rich.console import Console
 
 from lead_propensity.config.credentials import without_secrets
+from lead_propensity.errors import without_cells
 
 _LOGGER = logging.getLogger("lead_propensity")
-_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-_EXAMPLE = re.compile(rf"(lead |e\.g\. ){_QUOTED}")
-"""A value of a cell in a message: it may be the id of a lead."""
-_UNREADABLE = " cannot be read: "
-"""What follows is a reader's message: it quotes cells, and whole lines of a file."""
-_READERS = re.compile(
-    rf"(?s)Original Line: .*?(?=\n(?:Expected|Error|Could|Invalid|CSV must|\.\.\.)|\Z)|{_QUOTED}"
-)
-_HIDDEN = "(not shown)"
 
 
 class Form(StrEnum):
@@ -107,8 +98,7 @@ class Phases:
 
 def _safe(value: Any) -> Any:
     if isinstance(value, str):
-        told, cut, readers = without_secrets(value).partition(_UNREADABLE)
-        return _EXAMPLE.sub(rf"\1{_HIDDEN}", told) + cut + _READERS.sub(_HIDDEN, readers)
+        return without_cells(without_secrets(value))
     if isinstance(value, Mapping):
         return {str(key): _safe(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

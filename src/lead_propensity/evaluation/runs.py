@@ -88,8 +88,10 @@ def warnings(
         if (one["data_age_days"] or 0.0) >= 1.0
     ]
     if records and records[-1]["outcome"] != "done":
-        why = "; ".join(records[-1]["why"])
-        said.append(f"The last run of score ended as {records[-1]['outcome']}: {why}")
+        # Not why: that may name a type of events, and what is said here goes to MLflow.
+        said.append(
+            f"The last run of score ended as {records[-1]['outcome']}; its record says why."
+        )
     if not any(one["drift"] for one in found):
         said.append(
             "No record tells of drift: scores of an earlier version, or the records are elsewhere."

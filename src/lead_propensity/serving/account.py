@@ -18,7 +18,7 @@ from lead_propensity.data import tables
 from lead_propensity.data.engine import identifier, literal
 from lead_propensity.data.moments import iso
 from lead_propensity.data.tables import Check
-from lead_propensity.errors import ConfigError, LeadPropensityError, Refused
+from lead_propensity.errors import ConfigError, LeadPropensityError, Refused, without_cells
 from lead_propensity.features import standing
 from lead_propensity.files import replacing
 from lead_propensity.model.bands import BANDS
@@ -62,8 +62,8 @@ class Account:
         self.record |= facts
 
     def warn(self, *warnings: str) -> None:
-        """Tell what stops no run."""
-        self.tell(warnings=[*self.record["warnings"], *warnings])
+        """Tell what stops no run, without the cells that it quotes."""
+        self.tell(warnings=[*self.record["warnings"], *map(without_cells, warnings)])
 
     def meet(self, model: PropensityModel) -> None:
         """Tell which model it is. As exported its `labels_until` is no time."""
@@ -92,10 +92,10 @@ class Account:
         )
 
     def close(self, outcome: str, why: tuple[str, ...] = ()) -> None:
-        """Write the record."""
+        """Write the record: it outlives the leads, so no message in it quotes one."""
         seconds = {name: round(spent, 3) for name, spent in self.clock.seconds.items()}
         seconds["total"] = round(time.monotonic() - self._began, 3)
-        told = [without_secrets(line) for line in why]
+        told = [without_cells(without_secrets(line)) for line in why]
         self.tell(outcome=outcome, why=told, seconds=seconds)
         records.append(self.folder, self.record)
 
@@ -126,7 +126,7 @@ def _why(error: BaseException) -> tuple[str, ...]:
         return error.reasons
     if isinstance(error, LeadPropensityError):
         return (str(error),)
-    return (f"{type(error).__name__}: {error}",)
+    return (type(error).__name__,)  # its message may quote a cell
 
 
 def counted(found: Check, scored: int, unscored: Mapping[str, int]) -> dict[str, Any]:

@@ -87,8 +87,6 @@ def forget(
         except (ConfigError, DataError) as error:
             unread.append(str(error))
     folders = list(dict.fromkeys(one for place in given for one in _records_below(place)))
-    for folder in folders if not dry_run else ():
-        records.redact(folder, named.ids)
     work_folder = None if config is None else config.engine.work_folder
     return Forgotten(
         named,

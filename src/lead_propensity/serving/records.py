@@ -8,19 +8,16 @@ scores.records/
 ```
 """
 
-import ast
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lead_propensity.config import Config
 from lead_propensity.data.locks import Lock
 from lead_propensity.errors import ConfigError, DataError
-from lead_propensity.files import write_text
 from lead_propensity.serving import sinks
 
 RUNS, NOT_SCORED, QUARANTINE = "runs.jsonl", "not_scored.parquet", "quarantine"
@@ -78,38 +75,6 @@ def read(folder: Path) -> list[dict[str, Any]]:
     content = path.read_bytes() if path.exists() else b""
     lines = content[: _whole(content)].decode("utf-8", errors="replace").split("\n")[:-1]
     return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
-
-
-def redact(folder: Path, ids: Collection[str]) -> int:
-    """Take these leads out of what the records quote of rows (`of lead 'L7'`); gives how many lines changed."""
-    path = folder / RUNS
-
-    def line_of(record: dict[str, Any]) -> str:
-        told = {
-            name: [_QUOTED.sub(lambda found: _unnamed(found, ids), text) for text in record[name]]
-            for name in ("why", "warnings")
-            if isinstance(record.get(name), list)
-        }
-        return json.dumps({**record, **told}, ensure_ascii=False, allow_nan=False) + "\n"
-
-    with Lock.waited(folder / ".lock"):
-        before = path.read_bytes().decode("utf-8", errors="replace").split("\n")
-        after = [line_of(record) for record in read(folder)]
-        changed = sum(f"{old}\n" != new for old, new in zip(before, after, strict=False))
-        if changed:
-            write_text("".join(after), path)
-    return changed
-
-
-_QUOTED = re.compile(r"lead ('(?:[^'\\]|\\.)*'|\"[^\"]*\")")
-"""How messages name a lead."""
-
-
-def _unnamed(found: re.Match[str], ids: Collection[str]) -> str:
-    with suppress(ValueError, SyntaxError):
-        if ast.literal_eval(found[1]) in ids:
-            return "lead (forgotten)"
-    return found[0]
 
 
 def _whole(content: bytes) -> int:
