@@ -1,7 +1,8 @@
 """One number as the columns of a cubic spline: true ones, level beyond the ends, and never a hole.
 
 Each was seen failing once: with values that are not clipped or not bounded, another basis, a knot too many,
-no logarithm, a missing number left as it is, and with JSON that is taken as it comes.
+no logarithm, a missing number left as it is, a step that begins beyond its limit, steps as high as 1, and with
+JSON that is taken as it comes.
 """
 
 import json
@@ -13,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.interpolate import BSpline, make_interp_spline
+from scipy.special import expit
 
-from lead_propensity.model.smooth import DEGREE, FEW_VALUES, KNOTS, Curve
+from lead_propensity.model.curves import DEGREE, FEW_VALUES, KNOTS, STEP_HEIGHT, STEPS, Curve
+from lead_propensity.model.lines import fit_line, line
 
 
 def test_the_columns_are_those_of_scipys_cubic_b_splines():
@@ -155,13 +158,57 @@ def test_other_units_give_the_same_columns():
     assert np.allclose(other.columns(1000.0 * values), one.columns(values), atol=1e-9)
 
 
+def test_a_step_is_passed_from_its_limit_on():
+    values = np.arange(1.0, 101.0)
+    curve = Curve.fit(values, stepped=True)
+    assert curve.steps == pytest.approx(np.quantile(values, np.arange(1, STEPS) / STEPS))
+    assert curve.width == KNOTS + 1 + len(curve.steps)
+    limit = curve.steps[3]
+    below, at = curve.columns(np.array([np.nextafter(limit, 0.0), limit]))[:, KNOTS + 1 :]
+    assert below.tolist() == [STEP_HEIGHT] * 3 + [0.0] * (len(curve.steps) - 3)
+    assert at.tolist() == [STEP_HEIGHT] * 4 + [0.0] * (len(curve.steps) - 4)
+
+
+def test_a_missing_number_has_passed_no_step():
+    values = np.append(np.arange(1.0, 101.0), np.nan)
+    columns = Curve.fit(values, stepped=True).columns(np.array([np.nan]))
+    assert columns.tolist() == [[0.0] * (columns.shape[1] - 1) + [1.0]]
+
+
+def test_a_straight_line_has_no_steps():
+    assert Curve.fit(np.tile([0.0, 1.0, 2.0], 20), stepped=True).steps == ()
+
+
+def off(values: np.ndarray, truth: np.ndarray, seed: int, stepped: bool) -> float:
+    """Squared distance of a fitted curve's log-odds from the true ones."""
+    won = np.random.default_rng(seed).random(len(values)) < expit(truth)
+    matrix = Curve.fit(values, stepped).columns(values)
+    found = line(matrix, *fit_line(matrix, won.astype(np.float64), 0.1))
+    return float(np.mean((found - truth) ** 2))
+
+
+def test_many_leads_find_a_jump():
+    values = np.random.default_rng(4).uniform(0.0, 1.0, 40_000)
+    truth = -2.0 + 1.5 * (values > 0.5)
+    assert off(values, truth, 5, stepped=True) < 0.6 * off(values, truth, 5, stepped=False)
+
+
+def test_few_leads_without_a_jump_lose_nothing_by_the_search_for_one():
+    values = np.random.default_rng(4).uniform(0.0, 1.0, 2_000)
+    with_steps, without = (
+        np.mean([off(values, 1.5 * values - 2.0, seed, stepped) for seed in range(8)])
+        for stepped in (True, False)
+    )
+    assert with_steps < 1.05 * without
+
+
 FLOATS = st.floats(-1e100, 1e100) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1.0])
 
 
 @settings(max_examples=100, deadline=None)
 @given(arrays(np.float64, 30, elements=FLOATS), arrays(np.float64, 10, elements=FLOATS))
 def test_any_number_becomes_finite_columns(fit, later):
-    curve = Curve.fit(fit)
+    curve = Curve.fit(fit, stepped=True)
     for values in (fit, later):
         assert np.isfinite(curve.columns(values)).all()
     json.dumps(asdict(curve), allow_nan=False)
@@ -176,7 +223,7 @@ def test_any_number_becomes_finite_columns(fit, later):
     ],
 )
 def test_the_largest_and_the_smallest_numbers_leave_no_hole(fit):
-    curve = Curve.fit(np.array(fit))
+    curve = Curve.fit(np.array(fit), stepped=True)
     assert np.isfinite(curve.columns(np.array([*fit, 1e308, -1e308]))).all()
 
 
@@ -189,7 +236,7 @@ def read(fields: dict) -> Curve:
 
 
 def test_a_whole_curve_is_read():
-    for fields in (CURVE, STRAIGHT):
+    for fields in (CURVE, STRAIGHT, {**CURVE, "steps": (0.5, 1.5)}):
         assert asdict(read(fields)) == fields
 
 
@@ -211,6 +258,10 @@ def test_a_whole_curve_is_read():
         {"log": 1},
         {"log": None},
         {"missing": "no"},
+        {"steps": [2.0, 1.0]},
+        {"steps": [1.0, 1.0]},
+        {"steps": "01"},
+        {"steps": None},
         {"means": ["0"] * 5},
     ],
     ids=str,

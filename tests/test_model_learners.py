@@ -20,7 +20,7 @@ from lead_propensity.model.learners import (
     binned,
     tree_parameters,
 )
-from lead_propensity.model.lines import tune_line
+from lead_propensity.model.lines import Lesson, tune_line
 from lead_propensity.model.smooth import SmoothEncoding
 from model_world import FEATURES, dataset
 
@@ -34,12 +34,12 @@ def trees(threads: int = 1) -> BoostedTrees:
     return BoostedTrees.fit(ENCODING, data, {**SETTINGS, "num_threads": threads})
 
 
-LOGISTIC = Logistic.fit(ENCODING, ENCODING.for_linear(DATA.X), DATA.won, 0.1)
+LOGISTIC = Logistic.fit(ENCODING, Lesson(ENCODING.for_linear(DATA.X), DATA.won), 0.1)
 TREES = trees()
 SMOOTH_ENCODING = SmoothEncoding.fit(
     DATA.X, DATA.keys["lead_id"], DATA.won, [f for f in FEATURES if f.name in ENCODING.names]
 )
-SMOOTH = Logistic.fit(SMOOTH_ENCODING, SMOOTH_ENCODING.for_linear(DATA.X), DATA.won, 0.1)
+SMOOTH = Logistic.fit(SMOOTH_ENCODING, Lesson(SMOOTH_ENCODING.for_linear(DATA.X), DATA.won), 0.1)
 LEARNERS = {
     "base_rate": BaseRate.fit(DATA.won),
     "logistic": LOGISTIC,
@@ -97,7 +97,7 @@ def test_weights_that_are_no_shares_are_refused(members, weights, offset):
 
 def test_a_member_with_a_feature_that_the_line_lacks_is_refused():
     few = Encoding(ENCODING.columns[1:], ENCODING.dropped)
-    line = Logistic.fit(few, few.for_linear(DATA.X), DATA.won, 0.1)
+    line = Logistic.fit(few, Lesson(few.for_linear(DATA.X), DATA.won), 0.1)
     with pytest.raises(ValueError, match=repr(ENCODING.names[0])):
         Blend((line, TREES), (0.5, 0.5), 0.0)
 
@@ -120,7 +120,7 @@ def test_the_logistic_finds_what_matters_first():
 
 def test_out_of_fold_scores_cover_the_validation_rows_only():
     folds = time_folds(DATA.keys)
-    tuned = tune_line(ENCODING.for_linear(DATA.X), DATA.won, folds)
+    tuned = tune_line(Lesson(ENCODING.for_linear(DATA.X), DATA.won), folds)
     judged = np.unique(np.concatenate([fold.valid for fold in folds]))
     assert np.array_equal(np.flatnonzero(~np.isnan(tuned.score)), judged)
 

@@ -1,8 +1,9 @@
 """The smooth line's view: one index of all deeds, a curve for each other number, and never a hole.
 
-Each was seen failing once: with weights below 0, sums without a top, an index that is not divided by its
-median or shrunk too little, deeds told by their name alone, a missing number left as it is, a curve for every
-number or for none, scores that depend on the rows beside them, and with JSON that is taken as it comes.
+Each was seen failing once: with weights below 0, labels of every look, sums without a top, an index that is
+not divided by its median or shrunk too little, deeds told by their name alone, attributes counted once more, steps
+for deeds, a missing number left as it is, a curve for every number or for none, scores that depend on the rows
+beside them, and with JSON that is taken as it comes.
 """
 
 import json
@@ -15,7 +16,7 @@ from scipy.special import expit
 from lead_propensity.features.catalogue import Feature
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.learners import Logistic
-from lead_propensity.model.lines import fit_line, line
+from lead_propensity.model.lines import Lesson, fit_line, line
 from lead_propensity.model.smooth import Index, SmoothEncoding
 from model_world import FEATURES, matrix
 
@@ -63,9 +64,12 @@ def encoded(X: pd.DataFrame, won: np.ndarray, features: list[Feature]) -> Smooth
 def mixed_world() -> tuple[pd.DataFrame, np.ndarray, list[Feature]]:
     """Deeds, attributes, categories and missing numbers: all that an encoding can meet."""
     sums, truth = deeds(400, 5, kinds=6)
-    extra = {"days_since_event": X["silent_days"].to_numpy(), "count_all__bounced": X["visits_30d"]}
+    extra = {
+        "days_since_creation": X["silent_days"].to_numpy(),
+        "count_all__bounced": X["visits_30d"],
+    }
     both = pd.concat([X, sums, pd.DataFrame(extra)], axis=1)
-    added = [*(number(name) for name in sums), number("days_since_event", "down")]
+    added = [*(number(name) for name in sums), number("days_since_creation", "down")]
     known = [feature for feature in FEATURES if feature.name != "always_one"]
     return both, drawn(truth, 6), [*known, *added, number("count_all__bounced", "down")]
 
@@ -203,7 +207,7 @@ def test_deeds_enter_once_and_what_a_lead_is_stands_alone():
     sums = [name for name in MIXED if name.startswith("decayed_")]
     assert ENCODING.index.names == tuple(sums)
     hostile = FEATURES[6].name
-    alone = ["employees", hostile, "days_since_event", "count_all__bounced"]
+    alone = ["employees", hostile, "days_since_creation", "count_all__bounced"]
     assert ENCODING.names == [sums[0], *alone, "channel_last", "industry"]
 
 
@@ -217,6 +221,36 @@ def test_a_count_that_speaks_for_interest_does_not_stand_beside_the_index():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({one.name: WON + rng.exponential(size=400) for one in features})
     assert encoded(frame, WON, features).names == ["decayed_30d__a"]
+
+
+def test_what_is_said_is_not_counted_once_more():
+    """Each attribute speaks for itself; how long a lead is silent the index tells."""
+    again = ["criterion__budget", "criteria_met", "known_attributes"]
+    features = [number(name, kind="explicit") for name in ["employees", *again]]
+    features += [number(name) for name in ("decayed_30d__a", "days_since_event")]
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({one.name: WON + rng.exponential(size=400) for one in features})
+    assert encoded(frame, WON, features).names == ["decayed_30d__a", "employees"]
+
+
+def test_the_index_learns_what_goes_before_a_deal_and_not_how_often_a_lead_was_looked_at():
+    """All was done by winners alone: the first look at them shows `early` deeds, the last one `late` ones."""
+    leads = pd.Series(np.tile(np.arange(200), 2))
+    won = np.tile(np.arange(200) < 50, 2).astype(np.float64)
+    last = np.arange(400) >= 200
+    sums = {"decayed_30d__early": won * ~last, "decayed_30d__late": won * last}
+    features = [number(name) for name in sums]
+    index = SmoothEncoding.fit(pd.DataFrame(sums), leads, won, features).index
+    assert index is not None
+    assert index.weights[0] == 0.0
+    assert index.weights[1] > 0.0
+
+
+def test_what_a_lead_is_may_jump_and_what_it_does_may_not():
+    assert ENCODING.curves["employees"].steps
+    assert not ENCODING.curves["days_since_creation"].steps
+    assert ENCODING.index is not None
+    assert not ENCODING.curves[ENCODING.index.names[0]].steps
 
 
 def test_without_faded_sums_all_numbers_are_curves():
@@ -306,7 +340,7 @@ def test_a_category_unseen_at_the_fit_is_another_one():
 
 
 def test_nullable_and_object_columns_are_the_same_numbers():
-    names = ["employees", "days_since_event", ENCODING.names[0]]
+    names = ["employees", "days_since_creation", ENCODING.names[0]]
     nullable = MIXED.assign(**{name: MIXED[name].astype("Float64") for name in names})
     objects = MIXED.assign(**{name: MIXED[name].astype(object) for name in names})
     expected = ENCODING.for_linear(MIXED)
@@ -319,7 +353,7 @@ def test_no_lead_at_all_is_an_empty_matrix():
 
 
 def test_the_score_of_a_row_does_not_depend_on_the_rows_beside_it():
-    model = Logistic.fit(ENCODING, ENCODING.for_linear(MIXED), MIXED_WON, 0.1)
+    model = Logistic.fit(ENCODING, Lesson(ENCODING.for_linear(MIXED), MIXED_WON), 0.1)
     together = model.raw_score(MIXED)
     alone = [float(model.raw_score(MIXED.iloc[[row]])[0]) for row in range(100)]
     assert alone == together[:100].tolist()
@@ -327,7 +361,7 @@ def test_the_score_of_a_row_does_not_depend_on_the_rows_beside_it():
 
 
 def test_parts_add_up_to_the_score():
-    model = Logistic.fit(ENCODING, ENCODING.for_linear(MIXED), MIXED_WON, 0.1)
+    model = Logistic.fit(ENCODING, Lesson(ENCODING.for_linear(MIXED), MIXED_WON), 0.1)
     assert np.allclose(model.contributions(MIXED).sum(axis=1), model.raw_score(MIXED), atol=1e-9)
 
 
@@ -339,7 +373,7 @@ def test_other_units_give_the_same_score():
     for frame in (MIXED, other):
         encoding = encoded(frame, MIXED_WON, MIXED_FEATURES)
         assert not encoding.curves[hostile].log
-        model = Logistic.fit(encoding, encoding.for_linear(frame), MIXED_WON, 0.1)
+        model = Logistic.fit(encoding, Lesson(encoding.for_linear(frame), MIXED_WON), 0.1)
         scores.append(model.raw_score(frame))
     assert np.allclose(scores[0], scores[1], atol=1e-6)
 

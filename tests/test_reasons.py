@@ -37,6 +37,7 @@ from lead_propensity.model.learners import (
     binned,
     tree_parameters,
 )
+from lead_propensity.model.lines import Lesson
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.reasons import Reasons, explain
 from lead_propensity.model.smooth import SmoothEncoding
@@ -150,7 +151,7 @@ def learners() -> dict[str, Learner]:
     smooth = SmoothEncoding.fit(TRAIN, LEADS, WON, varying)
     assert smooth.index is not None
     assert len(smooth.index.names) > 2
-    lines = [Logistic.fit(e, e.for_linear(TRAIN), WON, 0.3) for e in (encoding, smooth)]
+    lines = [Logistic.fit(e, Lesson(e.for_linear(TRAIN), WON), 0.3) for e in (encoding, smooth)]
     grown = trees(encoding)
     blend = Blend((*lines, grown, trees(encoding, seed=8)), (0.2, 0.3, 0.15, 0.1), -0.4)
     again = refit(

@@ -14,7 +14,7 @@ from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import Fold, sample_of_leads, time_folds
 from lead_propensity.model.learners import BaseRate
-from lead_propensity.model.lines import TunedLine, tune_line
+from lead_propensity.model.lines import Lesson, LessonTwice, TunedLine, tune_line
 from lead_propensity.model.machine import threads_of
 from lead_propensity.model.mixing import Mix, mix
 from lead_propensity.model.smooth import SmoothEncoding
@@ -110,8 +110,8 @@ def _tuned(
     chosen = sample_of_leads(train.keys["lead_id"], config.model.trial_rows)
     sample = train if chosen.all() else train.rows(chosen)
     folds = time_folds(sample.keys)
-    line = tune_line(encoding.for_linear(sample.X), sample.won, folds)
-    smooth = tune_line(_smooth_matrix(sample, encoding, folds), sample.won, folds)
+    line = tune_line(Lesson(encoding.for_linear(sample.X), sample.won), folds)
+    smooth = tune_line(smooth_lesson(sample, _smooth_of_folds(sample, encoding, folds)), folds)
     trees = None
     if search is not None:
         matrix = encoding.for_trees(sample.X)
@@ -122,11 +122,19 @@ def _tuned(
     return replace(tuned, mix=mix(tuned.scores, usual, sample.won, groups, base))
 
 
-def _smooth_matrix(sample: Dataset, encoding: Encoding, folds: Sequence[Fold]) -> np.ndarray:
-    """The smooth line's columns; its index looks at labels, so it learns before the first fold judges."""
+def smooth_lesson(rows: Dataset, encoding: SmoothEncoding) -> LessonTwice:
+    """What the smooth line learns from `rows`, which stand in the order of time."""
+    explicit = {feature.name for feature in rows.catalogue.of_kind("explicit")}
+    said = np.array([name in explicit for name in encoding.names])[encoding.linear_owners]
+    leads = rows.keys["lead_id"].to_numpy()
+    return LessonTwice(encoding.for_linear(rows.X), rows.won, leads, said)
+
+
+def _smooth_of_folds(sample: Dataset, encoding: Encoding, folds: Sequence[Fold]) -> SmoothEncoding:
+    """Its index looks at labels, so it learns before the first fold judges."""
     first = sample.rows(_mask(len(sample), folds[0].train)) if folds else sample
     names, leads = varying(sample, encoding), first.keys["lead_id"]
-    return SmoothEncoding.fit(first.X, leads, first.won, names).for_linear(sample.X)
+    return SmoothEncoding.fit(first.X, leads, first.won, names)
 
 
 def _base_of_folds(won: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:

@@ -18,6 +18,7 @@ from lead_propensity.model.choosing import (
     as_choices,
     choose,
     out_of_time,
+    smooth_lesson,
     varying,
 )
 from lead_propensity.model.encoding import Encoding
@@ -30,6 +31,7 @@ from lead_propensity.model.learners import (
     binned,
     tree_parameters,
 )
+from lead_propensity.model.lines import Lesson
 from lead_propensity.model.machine import threads_of
 from lead_propensity.model.smooth import SmoothEncoding
 from lead_propensity.progress import Progress
@@ -106,14 +108,16 @@ def refit(train: Dataset, choices: Mapping[str, Any], config: Config) -> Main:
     encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
     if choices["learner"] == "base_rate" or not encoding.columns:
         return BaseRate.fit(train.won)
-    members: list[Member] = [_line(train, encoding, choices["line_strength"])]
+    lesson = Lesson(encoding.for_linear(train.X), train.won)
+    members: list[Member] = [Logistic.fit(encoding, lesson, choices["line_strength"])]
     shares, slope = choices["blend"], choices["slope"]
     weights = [shares["line"]]
     if shares["smooth"]:
         smooth = SmoothEncoding.fit(
             train.X, train.keys["lead_id"], train.won, varying(train, encoding)
         )
-        members.append(_line(train, smooth, choices["smooth_strength"]))
+        twice = smooth_lesson(train, smooth)
+        members.append(Logistic.fit(smooth, twice, choices["smooth_strength"]))
         weights.append(shares["smooth"])
     if shares.get("trees"):
         jobs = {str(place): _job(encoding, one) for place, one in enumerate(choices["trees"])}
@@ -129,10 +133,6 @@ def refit_sides(train: Dataset, config: Config) -> dict[str, Side]:
     encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
     found: dict[str, Side] = dict.fromkeys(SIDES, BaseRate.fit(train.won))
     return {**found, **_boosted(train, encoding, _side_jobs(train, encoding), config)}
-
-
-def _line(train: Dataset, encoding: Encoding | SmoothEncoding, strength: float) -> Logistic:
-    return Logistic.fit(encoding, encoding.for_linear(train.X), train.won, strength)
 
 
 def _job(encoding: Encoding, chosen: Mapping[str, Any]) -> "TreeJob":

@@ -19,7 +19,7 @@ from scipy.special import logit
 
 from lead_propensity.model import treetext
 from lead_propensity.model.encoding import Encoding
-from lead_propensity.model.lines import fit_line, line
+from lead_propensity.model.lines import Lesson, line
 from lead_propensity.model.smooth import Index, SmoothEncoding
 from lead_propensity.model.treeshap import Forest
 
@@ -82,15 +82,10 @@ class Logistic:
     """Standard deviation of each encoded column in the fit part."""
 
     @classmethod
-    def fit(
-        cls,
-        encoding: Encoding | SmoothEncoding,
-        matrix: np.ndarray,
-        won: np.ndarray,
-        strength: float,
-    ) -> Self:
-        """`matrix` is `encoding.for_linear`; `strength` is scikit-learn's C: small shrinks more."""
-        bias, coefficients = fit_line(matrix, won, strength)
+    def fit(cls, encoding: Encoding | SmoothEncoding, lesson: Lesson, strength: float) -> Self:
+        """The lesson's matrix is `encoding.for_linear`; `strength` is scikit-learn's C: small shrinks more."""
+        bias, coefficients = lesson.fit(strength)
+        matrix = lesson.matrix
         return cls(encoding, bias, coefficients, matrix.mean(axis=0), matrix.std(axis=0))
 
     @property

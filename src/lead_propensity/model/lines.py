@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
@@ -12,6 +14,68 @@ from lead_propensity.model.intervals import row_loss
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
 DEFAULT_STRENGTH = 0.01
+ONCE = 3.0
+"""Deals told once are fewer than the snapshots won by them, and shrink the more: so many times the strength."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a line learns from: rows of encoded columns, and which were won."""
+
+    matrix: np.ndarray
+    won: np.ndarray
+
+    def fit(self, strength: float) -> tuple[float, np.ndarray]:
+        """Intercept and coefficients; `strength` is scikit-learn's C: small shrinks more."""
+        return fit_line(self.matrix, self.won, strength)
+
+    def rows(self, chosen: np.ndarray) -> Self:
+        """The same of these row positions."""
+        return type(self)(self.matrix[chosen], self.won[chosen])
+
+
+@dataclass(frozen=True)
+class LessonTwice(Lesson):
+    """The same, with what a lead is or says learned in two ways, of which the mean is taken.
+
+    A lead won late was looked at often, so its few attributes count several times: that is noise. So all of
+    `said` is also learned as one direction from `told_once`, of which the snapshots then choose the size.
+    """
+
+    leads: np.ndarray
+    """(n,): whose row it is; the rows of each in the order of time."""
+    said: np.ndarray
+    """(columns,) booleans."""
+
+    def fit(self, strength: float) -> tuple[float, np.ndarray]:
+        plain = super().fit(strength)
+        once, said = told_once(self.leads, self.won), self.said
+        if not said.any() or np.array_equal(once, self.won):
+            return plain
+        _, first = fit_line(self.matrix, once, min(ONCE * strength, max(STRENGTHS)))
+        direction = line(self.matrix[:, said], 0.0, first[said])
+        spread = float(direction.std())
+        if spread == 0.0:
+            return plain
+        others = np.column_stack([self.matrix[:, ~said], direction / spread])
+        bias, found = fit_line(others, self.won, strength)
+        told = np.empty(len(said))
+        told[~said], told[said] = found[:-1], first[said] * (found[-1] / spread)
+        return (plain[0] + bias) / 2, (plain[1] + told) / 2
+
+    def rows(self, chosen: np.ndarray) -> Self:
+        parts = (self.matrix[chosen], self.won[chosen], self.leads[chosen])
+        return type(self)(*parts, self.said)
+
+
+def told_once(leads: np.ndarray | pd.Series, won: np.ndarray) -> np.ndarray:
+    """`won` (n,) of each lead's last row, 0 elsewhere; the rows of each lead stand in the order of time.
+
+    >>> told_once(np.array(["a", "b", "a", "b"]), np.array([1.0, 0.0, 1.0, 0.0]))
+    array([0., 0., 1., 0.])
+    """
+    last = ~pd.Series(leads).duplicated(keep="last").to_numpy()
+    return np.where(last, won, 0.0)
 
 
 def fit_line(matrix: np.ndarray, won: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
@@ -40,11 +104,12 @@ class TunedLine:
     """One value a row, NaN where no fold judged it."""
 
 
-def tune_line(matrix: np.ndarray, won: np.ndarray, folds: Sequence[Fold]) -> TunedLine:
+def tune_line(lesson: Lesson, folds: Sequence[Fold]) -> TunedLine:
     """Try each strength on the folds; without folds the default."""
     if not folds:
-        return TunedLine(DEFAULT_STRENGTH, {}, np.full(len(won), np.nan))
-    scores = {strength: _line_scores(matrix, won, folds, strength) for strength in STRENGTHS}
+        return TunedLine(DEFAULT_STRENGTH, {}, np.full(len(lesson.won), np.nan))
+    won = lesson.won
+    scores = {strength: _line_scores(lesson, folds, strength) for strength in STRENGTHS}
     losses = {
         strength: float(np.mean([np.mean(row_loss(s[f.valid], won[f.valid])) for f in folds]))
         for strength, s in scores.items()
@@ -53,11 +118,9 @@ def tune_line(matrix: np.ndarray, won: np.ndarray, folds: Sequence[Fold]) -> Tun
     return TunedLine(best, {str(key): loss for key, loss in losses.items()}, scores[best])
 
 
-def _line_scores(
-    matrix: np.ndarray, won: np.ndarray, folds: Sequence[Fold], strength: float
-) -> np.ndarray:
-    score = np.full(len(won), np.nan)
+def _line_scores(lesson: Lesson, folds: Sequence[Fold], strength: float) -> np.ndarray:
+    score = np.full(len(lesson.won), np.nan)
     for fold in folds:
-        bias, coefficients = fit_line(matrix[fold.train], won[fold.train], strength)
-        score[fold.valid] = line(matrix[fold.valid], bias, coefficients)
+        bias, coefficients = lesson.rows(fold.train).fit(strength)
+        score[fold.valid] = line(lesson.matrix[fold.valid], bias, coefficients)
     return score

@@ -3,113 +3,31 @@
 A hundred counts of the same deeds are noise to a line with a thousand wins. So the faded sums of all event
 types enter as one sum, `engagement`, in which each type has a weight of its own; of it, and of every other
 number, a cubic spline (de Boor 1978) is taken.
+
+Each won lead tells of its deal once, at the last look at it before (`lines.told_once`): so the index learns
+what goes before a deal, and not how often a lead was looked at.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from scipy.interpolate import BSpline
 
 from lead_propensity.features.catalogue import Feature
-from lead_propensity.model.encoding import CategoryColumn, numbers_of, signed_log
-from lead_propensity.model.lines import fit_line
+from lead_propensity.model.curves import Curve, bounded, middle_of
+from lead_propensity.model.encoding import CategoryColumn, numbers_of
+from lead_propensity.model.lines import fit_line, told_once
 from lead_propensity.model.storage import require_fields
 
-DEGREE = 3
-KNOTS = 4
-"""Of a curve, at evenly spaced quantiles; two of them are its ends."""
-FEW_VALUES = 4
-"""A number with so few different values is a straight line."""
-NARROW, LARGEST = 1e-100, 1e100
-"""Numbers closer than the one are the same, and beyond the other they count as it."""
 INDEX_STRENGTH = 1e-4
 """Of the line that weighs the event types: shrunk so hard that correlated types share their weight."""
 DECAYED, COUNTED = "decayed_", "count_all__"
-STEADY = ("days_since_creation", "days_since_event", "days_since_first_event")
-"""Of what a lead did, beside the index."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One number as the columns of a cubic spline, or as itself; one column more where some were missing."""
-
-    log: bool
-    knots: tuple[float, ...]
-    """From end to end, rising. Beyond its ends a curve stays level."""
-    curved: bool
-    """False: a straight line."""
-    means: tuple[float, ...]
-    scales: tuple[float, ...]
-    missing: bool
-
-    @classmethod
-    def fit(cls, values: np.ndarray) -> Self:
-        """`values` (n,): NaN missing, and so is what is not finite."""
-        finite = np.isfinite(values)
-        missing, seen = not bool(finite.all()), _bounded(values[finite])
-        if len(seen) == 0:
-            return cls(False, (0.0, 0.0), False, (0.0,), (1.0,), missing)
-        log = float(seen.min()) >= 0 and float(seen.max()) > 10 * _middle(seen)
-        seen = signed_log(seen) if log else seen
-        knots = np.unique(np.quantile(seen, np.linspace(0, 1, KNOTS)))
-        curved = len(np.unique(seen)) > FEW_VALUES and bool((np.diff(knots) > NARROW).all())
-        curved = curved and len(knots) > 1
-        ends = tuple(knots.tolist()) if curved else (float(seen.min()), float(seen.max()))
-        curve = cls(log, ends, curved, (), (), missing)
-        raw = curve._raw(seen)
-        scales = np.where(raw.std(axis=0) > NARROW, raw.std(axis=0), 1.0)
-        return replace(curve, means=tuple(raw.mean(axis=0).tolist()), scales=tuple(scales.tolist()))
-
-    @property
-    def width(self) -> int:
-        return len(self.means) + self.missing
-
-    def columns(self, values: np.ndarray) -> np.ndarray:
-        """(n, width): standardised; 0 where the number is missing."""
-        into = np.zeros((len(values), self.width))
-        seen = np.isfinite(values)
-        if seen.any():
-            given = _bounded(values[seen])
-            given = signed_log(given) if self.log else given
-            into[seen, : len(self.means)] = (self._raw(given) - self.means) / self.scales
-        if self.missing:
-            into[:, -1] = ~seen
-        return into
-
-    @classmethod
-    def from_json(cls, tree: dict[str, Any]) -> Self:
-        """Raises ValueError where its numbers are those of no curve."""
-        require_fields(cls, tree)
-        knots, means, scales = (tuple(tree[name]) for name in ("knots", "means", "scales"))
-        rising = all(low < high for low, high in pairwise(knots)) or not tree["curved"]
-        width = len(knots) + DEGREE - 2 if tree["curved"] else 1
-        whole = len(means) == len(scales) == width and all(scale > 0 for scale in scales)
-        if not (whole and rising and len(knots) > 1 and knots[0] <= knots[-1]):
-            raise ValueError("a curve of the smooth line is not whole")
-        return cls(tree["log"], knots, tree["curved"], means, scales, tree["missing"])
-
-    def _raw(self, given: np.ndarray) -> np.ndarray:
-        inside = np.clip(given, self.knots[0], self.knots[-1])
-        if not self.curved:
-            return np.asarray(inside[:, None])
-        repeated = [*[self.knots[0]] * DEGREE, *self.knots, *[self.knots[-1]] * DEGREE]
-        basis = BSpline.design_matrix(inside, np.array(repeated), DEGREE).toarray()
-        # They add up to 1, so one of them says nothing new.
-        return np.asarray(basis[:, 1:], dtype=np.float64)
-
-
-def _bounded(values: np.ndarray) -> np.ndarray:
-    """Numbers whose squares can be held."""
-    return np.asarray(np.clip(values, -LARGEST, LARGEST), dtype=np.float64)
-
-
-def _middle(seen: np.ndarray) -> float:
-    above = seen[seen > 0]
-    return float(np.median(above)) if len(above) else 0.0
+STEADY = ("days_since_creation",)
+"""Of what a lead did, beside the index, which fades: silence and age are told by these two."""
+TOLD_BY_OTHERS, OF_CRITERION = ("criteria_met", "known_attributes"), "criterion__"
+"""What a lead says, counted once more: here each attribute speaks for itself."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +49,7 @@ class Index:
         scales = np.where(values.std(axis=0) > 0, values.std(axis=0), np.inf)
         _, found = fit_line((values - values.mean(axis=0)) / scales, won, INDEX_STRENGTH)
         weights = np.maximum(found, 0.0) / scales
-        middle = _middle(np.sum(values * weights, axis=1))
+        middle = middle_of(np.sum(values * weights, axis=1))
         if middle == 0.0:
             return None
         tops, means = values.max(axis=0), values.mean(axis=0)
@@ -169,7 +87,7 @@ class Index:
 
 def _sum_of(X: pd.DataFrame, name: str) -> np.ndarray:
     values = numbers_of(X[name])
-    return _bounded(np.where(np.isfinite(values), values, 0.0))
+    return bounded(np.where(np.isfinite(values), values, 0.0))
 
 
 @dataclass(frozen=True)
@@ -185,14 +103,15 @@ class SmoothEncoding:
     def fit(
         cls, X: pd.DataFrame, lead_ids: pd.Series, won: np.ndarray, features: Sequence[Feature]
     ) -> Self:
-        """`features`: those that vary in the fit part."""
+        """`features`: those that vary in the fit part. A lead's rows stand in the order of time."""
         numbers = [feature for feature in features if feature.column_type == "number"]
         sums = sorted(feature.name for feature in numbers if _is_faded_sum(feature))
-        index = Index.fit(sums, X, won) if sums else None
+        index = Index.fit(sums, X, told_once(lead_ids, won)) if sums else None
         curves = {index.names[0]: Curve.fit(index.value(X))} if index else {}
         for feature in numbers:
             if index is None or _stands_alone(feature):
-                curves[feature.name] = Curve.fit(numbers_of(X[feature.name]))
+                values = numbers_of(X[feature.name])
+                curves[feature.name] = Curve.fit(values, stepped=feature.kind == "explicit")
         texts = [f.name for f in features if f.column_type == "category"]
         return cls(index, curves, tuple(CategoryColumn.fit(n, X[n], lead_ids) for n in texts))
 
@@ -261,4 +180,6 @@ def _is_faded_sum(feature: Feature) -> bool:
 def _stands_alone(feature: Feature) -> bool:
     """Beside the index: what a lead is, how long it has been known, and deeds that speak against interest."""
     against = feature.interest == "down" and feature.name.startswith(COUNTED)
-    return feature.kind == "explicit" or feature.name in STEADY or against
+    again = feature.name in TOLD_BY_OTHERS or feature.name.startswith(OF_CRITERION)
+    said = feature.kind == "explicit" and not again
+    return said or feature.name in STEADY or against
