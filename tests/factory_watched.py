@@ -32,6 +32,7 @@ def world(seed: int, leads: int = 2_000, true: float = 1.0) -> pd.DataFrame:
             "band": np.where(p > 0.3, "hot", np.where(p > 0.1, "warm", "cold")),
             "rules_points": np.round(10 * (raw + rng.normal(0, 2, leads))),
             "rules_band": np.where(raw > 0, "hot", "cold"),
+            "too_old": False,
         }
     )
     return pd.concat([one.assign(as_of=k) for k in range(3)], ignore_index=True)

@@ -3,11 +3,14 @@
 Broken on purpose, seen red: an outcome judged a microsecond before it is final; a deal after the horizon; a lead
 that had closed before; snapshots taken for leads in the errors; an interval for one look where every night looks;
 a level off by its value alone; a promise of cold; another model's scores pooled; scores after `--as-of` looked at;
-exit code 0 for an advice.
+exit code 0 for an advice; leads older than those of training in the level; drift of one night taken for lasting; a
+later run's refusal told as of an earlier day.
 """
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +33,7 @@ from lead_propensity.features.outcomes import CLOSED, GONE, UNCLEAR, outcomes
 from lead_propensity.features.windows import Horizon
 from lead_propensity.pipeline import Monitored
 from lead_propensity.reporting import monitoring as page
-from lead_propensity.serving import reading
+from lead_propensity.serving import reading, records
 from test_reporting import check
 from worlds import DAY, database
 
@@ -96,9 +99,14 @@ def test_nothing_is_judged_before_its_outcome_is_final(nights: Nights, quiet: Mo
 
 def test_what_became_known_later_is_not_seen_as_of_then(nights: Nights, tmp_path: Path) -> None:
     """The first moment can be judged the day its last outcome is final, and not before."""
+    keys = [f"score.records={tmp_path}"]
+    shutil.copy(f"{nights.scores.rstrip('/')}.records/runs.jsonl", tmp_path)
+    refused = {"outcome": "refused", "as_of": NIGHTS[-1].isoformat(), "why": ["too old"]}
+    records.append(tmp_path, refused)
     final = NIGHTS[0] + timedelta(microseconds=nights.run.model.level.label_delay)
-    before = watch(nights, tmp_path, as_of=final - timedelta(seconds=1)).found
-    then = watch(nights, tmp_path, as_of=final).found
+    before = watch(nights, tmp_path, as_of=final - timedelta(seconds=1), keys=keys).found
+    then = watch(nights, tmp_path, as_of=final, keys=keys).found
+    assert not [one for one in then["warnings"] if "refused" in one]
     assert {one["state"] for one in before["moments"]} == {"open"}
     assert [one["state"] for one in then["moments"]].count("judged") == 1
     assert all(one["as_of"] <= final.isoformat() for one in then["moments"])
@@ -182,19 +190,43 @@ def test_mlflow_keeps_the_figures_and_the_page(nights: Nights, tmp_path: Path) -
 
 
 def test_another_models_scores_are_shown_and_not_pooled(nights: Nights, tmp_path: Path) -> None:
-    scores = f"{tmp_path / 'scores'}/"
-    for night in NIGHTS[:2]:
-        pipeline.score(nights.config(), nights.run.folder, scores, night)
-    first = sorted(Path(scores).glob("*/part.parquet"))[0]
-    pd.read_parquet(first).assign(model_id="another").to_parquet(first, index=False)
+    scores = told_by(["another", nights.run.model.model_id], nights, tmp_path)
     found = watch(nights, tmp_path, scores=scores).found
     assert [one["model_id"] for one in found["moments"]] == ["another", nights.run.model.model_id]
     assert found["pooled"]["n"] == found["moments"][1]["figures"]["n"]
 
 
+def told_by(models: list[str], nights: Nights, folder: Path) -> str:
+    """The scores of the first nights as if these models had told them."""
+    parts = sorted(Path(nights.scores).glob("*/part.parquet"))
+    for part, model_id in zip(parts, models, strict=False):
+        there = folder / "scores" / part.parent.name
+        there.mkdir(parents=True)
+        told = pd.read_parquet(part).assign(model_id=model_id)
+        told.to_parquet(there / part.name, index=False)
+    return f"{folder / 'scores'}/"
+
+
+def test_the_level_is_that_of_the_ages_the_model_learned_from(
+    nights: Nights, tmp_path: Path
+) -> None:
+    model = nights.run.model
+    young = replace(model, bands=replace(model.bands, oldest_age_days=30.0))
+    young.save(tmp_path / "run" / "model")
+    scores = told_by([young.model_id], nights, tmp_path)
+    found = watch(nights, tmp_path, scores=scores, model_source=tmp_path / "run").found["pooled"]
+    leads = table_of(nights.world / "leads.csv").drop_duplicates("lead_id").set_index("lead_id")
+    seen = pd.read_parquet(scores)["lead_id"].map(
+        pd.to_datetime(leads["created_at"], utc=True, format="ISO8601", errors="coerce")
+    )
+    older = int((NIGHTS[0] - seen > timedelta(days=30)).sum())
+    assert 0 < older < found["n"]
+    assert found["older"]["n"] == older
+
+
 @pytest.mark.parametrize("out", ["scores.csv", "scores.parquet", "postgres:seen"])
 def test_a_file_or_a_table_with_the_crms_names_says_the_same(
-    out: str, nights: Nights, quiet: Monitored, tmp_path: Path, request: pytest.FixtureRequest
+    out: str, nights: Nights, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if out.startswith("postgres:"):
         request.getfixturevalue("postgres")
@@ -203,9 +235,12 @@ def test_a_file_or_a_table_with_the_crms_names_says_the_same(
         f"score.records={tmp_path}/r",
     ]
     target = out if out.startswith("postgres:") else str(tmp_path / out)
-    pipeline.score(nights.config(*keys), nights.run.folder, target, NIGHTS[0])
-    (only,) = watch(nights, tmp_path, scores=target, keys=keys).found["moments"]
-    assert only["figures"] == quiet.found["moments"][0]["figures"]
+    config = nights.config(*keys)
+    pipeline.score(config, nights.run.folder, target, NIGHTS[0])
+    one = reading.past_scores(target, config, 2**62)
+    same = reading.past_scores(nights.scores, nights.config(), min(one.counts))
+    assert one.counts == same.counts
+    pd.testing.assert_frame_equal(one.frame, same.frame, check_dtype=False)
 
 
 def test_of_very_many_scores_a_sample_of_whole_leads_is_judged(nights: Nights) -> None:
@@ -220,14 +255,14 @@ def test_of_very_many_scores_a_sample_of_whole_leads_is_judged(nights: Nights) -
 def test_scores_that_are_not_there_and_rows_without_time_are_refused(
     nights: Nights, tmp_path: Path
 ) -> None:
+    config = nights.config()
     with pytest.raises(DataError, match="there are no scores"):
-        watch(nights, tmp_path, scores=str(tmp_path / "none.parquet"))
+        reading.past_scores(str(tmp_path / "none.parquet"), config, 2**62)
     short = tmp_path / "short.parquet"
     pd.DataFrame({"lead_id": ["a"]}).to_parquet(short)
     with pytest.raises(DataError, match="lacks the columns band"):
-        watch(nights, tmp_path, scores=str(short))
+        reading.past_scores(str(short), config, 2**62)
     with pytest.raises(ConfigError, match="carry none"):
-        config = nights.config()
         exported = {"exported": {"path": "x.csv", "outcome": "o", "won": "1"}}
         data = config.data.model_validate({**exported})
         pipeline.monitor(config.model_copy(update={"data": data}), nights.scores)
@@ -260,6 +295,7 @@ def test_each_lead_has_its_outcome_or_a_reason_or_is_open() -> None:
     assert [told[name][1] for name in ("before", "unclear", "gone")] == [CLOSED, UNCLEAR, GONE]
     assert final["left_out"].isna().sum() == 7
     assert final["group_id"].tolist()[0] == "of in"
+    assert final["age_days"].tolist()[:-1] == [9.0] * len(names)
     assert still["won"].isna().all()
 
 
@@ -300,6 +336,19 @@ def test_the_level_is_off_only_where_the_whole_interval_says_so() -> None:
     assert "the level is off" in found["reasons"][0]
 
 
+def test_leads_older_than_those_of_training_do_not_tell_the_level() -> None:
+    """Whoever is still open then converts less; the order and the bands are judged on them, too."""
+    young, old = world(3), world(3, leads=8_000, true=0.4)
+    rows = pd.concat([young, old.assign(too_old=True)], ignore_index=True)
+    assert advised(rows)["advice"] == "ok"
+    assert advised(rows.assign(too_old=False))["advice"] == "recalibrate"
+    told = matured.judged(rows)
+    assert told["expected_to_observed"] == matured.judged(young)["expected_to_observed"]
+    assert (told["older"]["n"], told["n"]) == (len(old), len(rows))
+    few = pd.concat([world(3, leads=200, true=0.2), old.assign(too_old=True)], ignore_index=True)
+    assert advised(few)["advice"] == "ok"
+
+
 def test_a_promise_that_is_surely_broken_asks_for_recalibration() -> None:
     assert advised(world(4), {"hot": 0.3, "warm": 0.1})["advice"] == "ok"
     found = advised(world(4), {"hot": 0.8, "cold": 0.9})
@@ -337,6 +386,25 @@ def moment(day: int, scored: int = 100, age: float = 0.0) -> dict[str, Any]:
         "data_age_days": age,
         "drift": {"called": 0},
     }
+
+
+def test_drift_lasts_where_every_moment_of_a_week_sees_it() -> None:
+    """A weekend is no drift, nor is a night whose events came late; who scores by the week has one moment."""
+    called = {"called_share": 0.5}
+    nights = [moment(day) | {"model_id": "m", "drift": called} for day in range(9)]
+
+    def calm(*days: int) -> list[dict[str, Any]]:
+        return [
+            one | {"drift": {"called_share": 0.0}} if day in days else one
+            for day, one in enumerate(nights)
+        ]
+
+    assert runs.lasting_drift(calm(0, 1), "m") == called
+    assert runs.lasting_drift(calm(2), "m") == {"called_share": 0.0}
+    assert runs.lasting_drift(calm(0)[::7], "m") == called
+    other = [*calm(2), moment(9) | {"model_id": "n", "drift": called}]
+    assert runs.lasting_drift(other, "m") == {"called_share": 0.0}
+    assert runs.lasting_drift(other, "another") is None
 
 
 def test_gaps_old_data_small_volume_and_a_refused_run_are_told() -> None:

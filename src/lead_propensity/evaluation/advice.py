@@ -19,7 +19,7 @@ def advise(
 ) -> dict[str, Any]:
     """`advice`, its `reasons` in words, what could be `judged`, and a `sentence`.
 
-    `pooled` as `matured.together` gives it; `drift` that of the last moment; `reference` the `auc` that the model
+    `pooled` as `matured.together` gives it; `drift` that of `runs.lasting_drift`; `reference` the `auc` that the model
     had on its stock, with its `auc_error`. Order lost needs another model, a level that is off only another
     calibrator: so retraining comes first. Each question may err with `limits.error` over all looks.
     """
@@ -77,9 +77,9 @@ def _drifted(drift: Mapping[str, Any] | None, limits: MonitorConfig) -> list[str
 def _level(pooled: Mapping[str, Any], gate: GateConfig) -> list[str]:
     """Only where the whole interval lies outside: shown to be off, not merely not shown to be right."""
     ratio = pooled["expected_to_observed"]
-    if ratio is None or (
-        ratio["lower"] <= gate.level_within and ratio["upper"] >= 1 / gate.level_within
-    ):
+    if pooled["level_wins"] < gate.min_wins or ratio is None:
+        return []
+    if ratio["lower"] <= gate.level_within and ratio["upper"] >= 1 / gate.level_within:
         return []
     return [
         f"the level is off: expected over observed deals {ratio['value']:.2f}, surely {ratio['lower']:.2f} to "

@@ -3,6 +3,10 @@
 One lead stands in several moments with one deal: standard errors are clustered by `group_id`. Those of single
 moments are for one look (95%); those of all together hold at every look, see `anytime`, and the advice rests on
 these alone.
+
+The calibrator learned its level from the ages of training (`snapshots.ages_days`, or those that the grid met). Of
+older leads it promised none, and who is still open then converts less, with nothing changed: they count for the
+bands, whose stock they were in, and for the order, and not for the level.
 """
 
 import math
@@ -27,21 +31,22 @@ PROMISED = ("hot", "warm")
 def judged(rows: pd.DataFrame, width: float = Z_95) -> dict[str, Any]:
     """Figures of labelled rows, each with `value`, `lower`, `upper` and `error`; `width` in standard errors.
 
-    `rows`: `lead_id`, `group_id`, `won`, `probability`, `raw_score`, `band`, `rules_points`, `rules_band`.
+    `rows`: `lead_id`, `group_id`, `won`, `probability`, `raw_score`, `band`, `rules_points`, `rules_band`, `too_old`
+    (older than every lead in training).
     """
     won, p, score, points = (
         rows[name].to_numpy(np.float64)
         for name in ("won", "probability", "raw_score", "rules_points")
     )
     group = rows["group_id"].to_numpy(object)
-    codes = group_codes(rows["group_id"]) if len(rows) else np.empty(0, np.intp)
+    codes = _codes(rows)
     figures: dict[str, Any] = {
         "n": len(rows),
         "leads": int(rows["lead_id"].nunique()),
         "wins": won_leads(rows),
         "observed_rate": _rate(won, group),
         "expected_rate": float(p.mean()) if len(rows) else None,
-        "expected_to_observed": _ratio(p, won, codes, width),
+        **_levels(rows, width),
         "log_loss": _mean(losses(p, won), group, width),
         "brier": _mean((p - won) ** 2, group, width),
         "auc": _figure(*_auc(score, won, group), width),
@@ -107,8 +112,25 @@ def _figure(value: float, error: float, width: float) -> Figure | None:
     return {name: _number(one) for name, one in (*told, ("error", error))}
 
 
-def _ratio(p: np.ndarray, won: np.ndarray, codes: np.ndarray, width: float) -> Figure | None:
+def _levels(rows: pd.DataFrame, width: float) -> dict[str, Any]:
+    """`expected_to_observed` of the ages of training, the won leads that it rests on, and that of `older` leads."""
+    older = rows["too_old"].to_numpy(dtype=bool)
+    young = rows[~older]
+    return {
+        "expected_to_observed": _ratio(young, width),
+        "level_wins": won_leads(young),
+        "older": {"n": int(older.sum()), "expected_to_observed": _ratio(rows[older], width)},
+    }
+
+
+def _codes(rows: pd.DataFrame) -> np.ndarray:
+    return group_codes(rows["group_id"]) if len(rows) else np.empty(0, np.intp)
+
+
+def _ratio(rows: pd.DataFrame, width: float) -> Figure | None:
     """Expected over observed deals: the interval of its logarithm, by the pull of each group (delta method)."""
+    p, won = (rows[name].to_numpy(np.float64) for name in ("probability", "won"))
+    codes = _codes(rows)
     groups = int(codes.max(initial=-1)) + 1
     if groups < 2 or won.sum() == 0:
         return None

@@ -15,6 +15,8 @@ ODD = 2.0
 """Times the usual gap between two moments, or the usual number of leads, and more is told."""
 USUAL = 3
 """From so many moments on there is a usual."""
+LASTING_DAYS = 7
+"""Drift that every moment of so many days sees: leads rest at weekends, and a tracker fails for a night."""
 
 
 def moments(
@@ -47,6 +49,18 @@ def moments(
         found[-1]["bands"] = {band: int(n) * one_in for band, n in found[-1]["bands"].items()}
         before = at
     return found
+
+
+def lasting_drift(found: Sequence[Mapping[str, Any]], model_id: str) -> Mapping[str, Any] | None:
+    """Of this model's moments in the LASTING_DAYS up to its last one the drift of the calmest; None: none tells."""
+    told = [one for one in found if one["drift"] and one["model_id"] == model_id]
+    if not told:
+        return None
+    since = pd.Timestamp(told[-1]["as_of"]) - pd.Timedelta(days=LASTING_DAYS)
+    recent: list[Mapping[str, Any]] = [
+        one["drift"] for one in told if pd.Timestamp(one["as_of"]) > since
+    ]
+    return min(recent, key=lambda drift: drift["called_share"])
 
 
 def _outcome(some: pd.DataFrame) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from lead_propensity.features.windows import Horizon, has_closed
+from lead_propensity.features.windows import DAY_US, Horizon, has_closed
 
 GONE, UNCLEAR, CLOSED = "not in the leads any more", "deal in quarantine", "had closed already"
 """Why a scored lead is not judged. The last one: its deal was recorded later."""
@@ -13,7 +13,7 @@ GONE, UNCLEAR, CLOSED = "not in the leads any more", "deal in quarantine", "had 
 def outcomes(
     con: duckdb.DuckDBPyConnection, scored: pd.DataFrame, horizon: Horizon, known_until: int
 ) -> pd.DataFrame:
-    """Of `scored` (`lead_id`, `as_of` in int64 microseconds) each row's `group_id`, `won` and `left_out`.
+    """Of `scored` (`lead_id`, `as_of` in int64 microseconds) each row's `group_id`, `age_days`, `won` and `left_out`.
 
     `won` is NaN until the label is final: the horizon and the wait for late records lie before
     `known_until`. `left_out` is a reason or None. In the order of `scored`.
@@ -22,7 +22,7 @@ def outcomes(
     con.register("scored", pa.Table.from_pandas(given, preserve_index=False))
     try:
         return con.execute(f"""
-            SELECT coalesce(l.group_id, s.lead_id) AS group_id,
+            SELECT coalesce(l.group_id, s.lead_id) AS group_id, (s.as_of - l.created_at) / {DAY_US} AS age_days,
                 CASE WHEN l.lead_id IS NULL THEN '{GONE}'
                      WHEN s.lead_id IN (SELECT lead_id FROM unclear_leads) THEN '{UNCLEAR}'
                      WHEN {has_closed("d", "s")} THEN '{CLOSED}' END AS left_out,

@@ -90,7 +90,7 @@ def monitor(
 
 
 def _labelled(con: Any, past: PastScores, model: PropensityModel, known_until: int) -> pd.DataFrame:
-    """The rows with `group_id`, `won`, `left_out` and `matures_at`, by each row's own horizon."""
+    """The rows with what `outcomes` says, `matures_at`, and `too_old` (of `model`), by each row's own horizon."""
     assert model.horizon_days is not None, "a history has a horizon"
     waits = model.level.label_delay - model.horizon_days * DAY_US
     parts = []
@@ -98,11 +98,12 @@ def _labelled(con: Any, past: PastScores, model: PropensityModel, known_until: i
         horizon = Horizon(int(rows["horizon_days"].iloc[0]), max(0, waits))
         known = outcomes(con, rows, horizon, known_until).set_index(rows.index)
         parts.append(rows.join(known).assign(matures_at=rows["as_of"] + horizon.label_delay))
-    return (
-        pd.concat(parts).sort_index()
-        if parts
-        else past.frame.assign(group_id=None, won=np.nan, left_out=None, matures_at=0)
-    )
+    if not parts:
+        nothing = {"group_id": None, "won": np.nan, "left_out": None, "matures_at": 0}
+        return past.frame.assign(**nothing, too_old=False)
+    rows = pd.concat(parts).sort_index()
+    too_old = model.bands.too_old(rows["age_days"].to_numpy(np.float64))
+    return rows.assign(too_old=too_old & (rows["model_id"] == model.model_id).to_numpy())
 
 
 def _found(
@@ -113,20 +114,21 @@ def _found(
     told: list[dict[str, Any]],
     now: int,
 ) -> dict[str, Any]:
-    moments = runs.moments(past.counts, rows, [one for one in told if _at(one) <= now], past.one_in)
+    told = [one for one in told if _at(one) <= now]
+    moments = runs.moments(past.counts, rows, told, past.one_in)
     mine = rows[
         rows["won"].notna() & rows["left_out"].isna() & (rows["model_id"] == model.model_id)
     ]
     pooled = matured.together(mine, model.bands.promised, config.monitor.error)
-    drifts = [one for one in moments if one["drift"] and one["model_id"] == model.model_id]
-    drift = drifts[-1]["drift"] if drifts else None
+    drifts = [one["drift"] for one in moments if one["drift"] and one["model_id"] == model.model_id]
+    lasting = runs.lasting_drift(moments, model.model_id)
     reference = {"auc": model.reference.auc, "auc_error": model.reference.auc_error}
     return {
         "moments": moments,
         "pooled": pooled,
-        "drift": drift,
+        "drift": drifts[-1] if drifts else None,
         "reference": {**reference, "rows": model.reference.rows, "leads": model.reference.leads},
-        "advice": advice.advise(pooled, drift, reference, config.gate, config.monitor),
+        "advice": advice.advise(pooled, lasting, reference, config.gate, config.monitor),
         "warnings": runs.warnings(moments, told, now),
     }
 
