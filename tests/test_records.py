@@ -130,7 +130,8 @@ def crm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(crm: Path) -> Config:
-    return load(crm / "config.yaml", ["model.trials=1", "model.backtest_periods=0"])
+    few = ["model.trials=1", "model.backtest_periods=0", "model.refit=never"]
+    return load(crm / "config.yaml", [*few, "model.min_wins_trees=9999", "engine.threads=1"])
 
 
 @pytest.fixture(scope="module")
