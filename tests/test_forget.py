@@ -9,6 +9,7 @@ stopping all; `score.records` not looked at.
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,52 @@ def test_records_and_quarantine_of_other_names_are_cleared(place: Path) -> None:
     assert pq.read_table(folder / "quarantine" / "leads.parquet")["Kunde"].to_pylist() == ["L2"]
     assert pq.read_table(place / "s.parquet")["lead_id"].to_pylist() == STAYS
     assert done.tables == ("crm.lead_scores",)
+
+
+def test_links_are_followed_and_those_that_lead_back_end(place: Path) -> None:
+    elsewhere = scores(place.parent / "disk2" / "run" / "test_predictions.parquet")
+    (place / "models").mkdir()
+    (place / "models" / "run").symlink_to(elsewhere.parent)
+    (elsewhere.parent / "back").symlink_to(place / "models")
+    assert forget(GONE).found == {"L1", "L4"}
+    assert pq.read_table(elsewhere)["lead_id"].to_pylist() == STAYS
+
+
+def test_who_could_not_read_a_file_cannot_read_what_is_left_of_it(place: Path) -> None:
+    parquet, csv = scores(place / "s.parquet"), place / "S.CSV"
+    csv.write_text("lead_id\nL1\nL2\n")
+    for path in (parquet, csv):
+        path.chmod(0o640)
+    parquet.chmod(0o600)
+    assert len(forget(GONE, [place]).files) == 2
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (parquet, csv)] == [0o600, 0o640]
+
+
+def test_ids_as_bytes_are_found_also_beside_bytes_that_are_no_text(place: Path) -> None:
+    pq.write_table(pa.table({"lead_id": pa.array([b"L1", b"\xff"])}), place / "b.parquet")
+    forget(GONE, [place])
+    assert pq.read_table(place / "b.parquet")["lead_id"].to_pylist() == [b"\xff"]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"why": [NaN]}', "[" * 100_000, '{"why": [5]}', '{"why": ["\\ud800"]}', "\xff"]
+)
+def test_what_cannot_be_looked_through_stops_nothing_and_is_said(place: Path, line: str) -> None:
+    """An open quote would hide the rows behind it."""
+    path = scores(place / "s.parquet")
+    (place / "open.csv").write_text('lead_id\n"L9\nL1\n')
+    (place / "s.records").mkdir()
+    (place / "s.records" / "runs.jsonl").write_text(line + "\n", encoding="latin-1")
+    done = forget(GONE, [path, place / "open.csv"])
+    assert pq.read_table(path)["lead_id"].to_pylist() == STAYS
+    assert len(done.unread) == 2
+    assert "open.csv cannot be read" in done.unread[0]
+    assert "runs.jsonl, line 1" in done.unread[1]
+
+
+def test_a_place_with_an_impossible_name_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="is not there"):
+        forget(GONE, [Path("x" * 300)])
 
 
 def test_a_dry_run_changes_no_byte_and_says_the_same(place: Path) -> None:

@@ -268,6 +268,73 @@ def test_scores_that_are_not_there_and_rows_without_time_are_refused(
         pipeline.monitor(config.model_copy(update={"data": data}), nights.scores)
 
 
+def another(column: str, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """The scores with one value changed, as another program may leave them."""
+    return lambda rows: rows.assign(**{column: rows[column].where(rows.index > 0, value)})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        *((another("probability", value), "probability: 1 rows") for value in (None, np.inf, 1.7)),
+        (another("raw_score", None), "raw_score: 1 rows"),
+        *((another("horizon_days", value), "horizon_days: 1 rows") for value in (0, 7.5, 1e18)),
+        (another("band", "blazing"), "band: 1 rows"),
+        (another("lead_id", None), "lead_id: 1 rows"),
+        (another("as_of", None), "1 rows without a moment"),
+        (lambda rows: pd.concat([rows, rows[:3]]), "3 rows repeat"),
+        (lambda rows: rows.assign(as_of="21/07/2025 00:00"), "cannot be read"),
+        (lambda rows: rows.assign(probability="0,05"), "cannot be read"),
+    ],
+)
+def test_scores_that_another_program_changed_are_refused(
+    nights: Nights, tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], told: str
+) -> None:
+    rows = pd.read_parquet(next(Path(nights.scores).glob("*/part.parquet")))
+    change(rows.reset_index(drop=True)).to_parquet(tmp_path / "s.parquet")
+    with pytest.raises(DataError, match=told):
+        reading.past_scores(str(tmp_path / "s.parquet"), nights.config(), 2**62)
+
+
+def test_a_target_is_that_file_and_no_other_of_a_like_name(nights: Nights, tmp_path: Path) -> None:
+    rows = pd.read_parquet(next(Path(nights.scores).glob("*/part.parquet")))
+    for name in ("s*.parquet", "s1.parquet", "s[1].parquet", "s?.parquet"):
+        rows.to_parquet(tmp_path / name)
+        past = reading.past_scores(str(tmp_path / name), nights.config(), 2**62)
+        assert sum(past.counts.values()) == len(rows)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PAR1\x00\xffPAR1"])
+def test_a_damaged_target_is_said(nights: Nights, tmp_path: Path, content: bytes) -> None:
+    for name in ("s.parquet", "s.csv"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=r"cannot be read|lacks the columns"):
+            reading.past_scores(str(tmp_path / name), nights.config(), 2**62)
+
+
+def test_chances_that_are_all_0_have_no_ratio() -> None:
+    rows = world(1, 300).assign(probability=0.0)
+    assert matured.judged(rows)["expected_to_observed"] is None
+
+
+@pytest.mark.parametrize("name", ["page.json", "scores.parquet", "page"])
+def test_the_page_takes_the_place_of_nothing_else(
+    nights: Nights, tmp_path: Path, name: str
+) -> None:
+    """A `.json` would be written over by the figures, the scores by the page."""
+    with pytest.raises(ConfigError, match=r"ends in \.html"):
+        pipeline.monitor(
+            nights.config(), nights.scores, nights.run.folder, out=tmp_path / name, log=False
+        )
+
+
+def test_records_of_another_version_lack_facts(nights: Nights, tmp_path: Path) -> None:
+    scores = f"{shutil.copytree(nights.scores, tmp_path / 'scores')}/"
+    records.append(tmp_path / "scores.records", {"command": "score"})
+    records.append(tmp_path / "scores.records", {"outcome": "failed"})
+    assert watch(nights, tmp_path, scores=scores).found["moments"][0]["data_until"] is None
+
+
 # What happened to single leads
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -92,11 +93,31 @@ def test_a_file_of_an_older_version_tells_what_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv"])
-def test_another_file_tells_nothing_and_a_broken_one_is_said(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (["id"], "no column 'lead_id' and no column 'as_of' and no column 'band'"),
+        (["lead_id", "as_of", "Band__c"], "no column 'band'; have score.columns changed"),
+        (["lead_id", "as_of", "band", "band"], "the column 'band' twice"),
+    ],
+)
+def test_a_file_of_other_columns_is_said(
+    tmp_path: Path, name: str, columns: list[str], told: str
+) -> None:
+    """Every lead would count as new without a word."""
     out = tmp_path / name
-    table = pa.table({"id": ["a"]})
-    pq.write_table(table, out) if name.endswith("parquet") else out.write_text("id\na\n")
-    assert night(str(out), NIGHT, ["hot"]) == {"L0000000": None}
+    table = pa.table([pa.array(["2025-01-01T00:00:00Z"])] * len(columns), names=columns)
+    if name.endswith("parquet"):
+        pq.write_table(table, out)
+    else:
+        pa_csv.write_csv(table, out)
+    with sinks.opened(str(out), config(), SCORES) as sink, pytest.raises(DataError, match=told):
+        list(sink.previous(NIGHT))
+
+
+@pytest.mark.parametrize("name", ["s.parquet", "s.csv"])
+def test_a_broken_file_is_said(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
     out.write_bytes(b'lead_id,as_of,band\n"a,b\x00\xff')
     with sinks.opened(str(out), config(), SCORES) as sink, pytest.raises(DataError, match="read"):
         list(sink.previous(NIGHT))

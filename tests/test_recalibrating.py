@@ -21,7 +21,7 @@ from lead_propensity import pipeline
 from lead_propensity.config import Config
 from lead_propensity.data import tables
 from lead_propensity.data.database import opened
-from lead_propensity.errors import ConfigError, ModelError, Refused
+from lead_propensity.errors import ConfigError, DataError, ModelError, Refused
 from lead_propensity.evaluation.recalibrated import _plan_missed
 from lead_propensity.model.calibration import Identity, Isotonic, Shift, Sigmoid
 from lead_propensity.model.propensity import PropensityModel
@@ -288,7 +288,7 @@ def test_killed_it_leaves_no_run(place: Path, trained: TrainedRun, same: Config)
 # Rows as exported
 
 
-def test_rows_as_exported_are_cut_by_their_rank(place: Path):
+def test_rows_as_exported_are_cut_by_their_rank(place: Path, same: Config):
     rng = np.random.default_rng(5)
     n, x = 4_000, rng.normal(size=4_000)
     p = 1 / (1 + np.exp(1.5 - np.where(np.arange(n) < 2_400, 1.2 * x, 0.2 * x)))
@@ -316,6 +316,14 @@ def test_rows_as_exported_are_cut_by_their_rank(place: Path):
     assert found["choice"]["kind"] == SIGMOID
     assert found["recalibration"]["differences"]["log_loss"]["upper"] < 0
     assert found["recalibration"]["after"]["newly_hot_per_week"] is None
+    other = "learned from rows as exported, the config declares an event history"
+    for call in (
+        lambda: pipeline.recalibrate(same, run.folder, place / "none"),
+        lambda: pipeline.score(same, run.folder, place / "none.parquet"),
+        lambda: pipeline.monitor(same, place / "none.parquet", run.folder, out=place / "none.html"),
+    ):
+        with pytest.raises(DataError, match=other):
+            call()
 
 
 def test_what_is_shown_to_be_worse_is_told_and_not_registered(place: Path, trained: TrainedRun):

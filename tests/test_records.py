@@ -7,7 +7,7 @@ leads forgotten, with a half-written line that is not taken away, and with score
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +105,36 @@ def test_a_half_written_line_of_a_killed_run_is_left_out_and_taken_away(tmp_path
     assert (tmp_path / "runs.jsonl").read_text(encoding="utf-8").count("\n") == 2
 
 
-@pytest.mark.parametrize("line", ["no json", "[1]"])
+@pytest.mark.parametrize(
+    "line", ["no json", "[1]", "[" * 100_000, '{"n": NaN}', '{"n": "\\ud800"}']
+)
 def test_another_line_that_is_no_record_is_refused(tmp_path: Path, line: str) -> None:
     records.append(tmp_path, {"n": 1})
     with (tmp_path / "runs.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(DataError, match=r"runs\.jsonl, line 2: no JSON"):
+        records.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        *({"as_of": value} for value in (5, "never", "9999-12-31T23:00:00-23:00")),
+        *({"data_until": "x"}, {"why": "x"}, {"why": [1]}, {"outcome": None}, {"out": 5}),
+        *({"drift": value} for value in ([1], {"a": 1}, 0.5)),
+    ],
+)
+def test_facts_that_others_read_are_of_their_kind(tmp_path: Path, fact: dict[str, Any]) -> None:
+    records.append(tmp_path, fact)
+    with pytest.raises(
+        DataError, match=f"line 1: {next(iter(fact))} is nothing that `score` writes"
+    ):
+        records.read(tmp_path)
+
+
+def test_a_folder_in_the_place_of_the_records_is_said(tmp_path: Path) -> None:
+    (tmp_path / "runs.jsonl").mkdir()
+    with pytest.raises(DataError, match="cannot be read"):
         records.read(tmp_path)
 
 
@@ -195,14 +219,44 @@ def test_what_fails_is_recorded_and_a_dry_run_is_not(
     assert not out.exists()
 
 
-def test_where_nobody_can_be_listed_nothing_is_written(
+@pytest.mark.parametrize(
+    ("file", "folder"),
+    [
+        ("s.records", None),
+        ("s.records/quarantine", None),
+        (None, "s.records/runs.jsonl"),
+        (None, "s.records/not_scored.parquet"),
+    ],
+)
+def test_what_stands_in_the_way_of_the_records_is_said_before_anything_is_written(
+    config: Config, run: TrainedRun, tmp_path: Path, file: str | None, folder: str | None
+) -> None:
+    if file is not None:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("x")
+    if folder is not None:
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(ConfigError, match="records of the runs cannot be kept"):
+        pipeline.score(config, run.folder, tmp_path / "s.parquet", NIGHT)
+    assert not (tmp_path / "s.parquet").exists()
+
+
+def test_a_folder_for_records_that_cannot_be_is_said(
     config: Config, run: TrainedRun, tmp_path: Path
 ) -> None:
-    out = tmp_path / "s.parquet"
-    (tmp_path / "s.records" / "not_scored.parquet" / "in the way").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="not_scored"):
-        pipeline.score(config, run.folder, out, NIGHT)
-    assert not out.exists()
+    long = config.score.model_copy(update={"records": "x" * 300})
+    with pytest.raises(ConfigError, match="records of the runs cannot be kept"):
+        pipeline.score(
+            config.model_copy(update={"score": long}), run.folder, tmp_path / "s.parquet", NIGHT
+        )
+
+
+def test_a_moment_beyond_the_calendar_is_said(
+    config: Config, run: TrainedRun, tmp_path: Path
+) -> None:
+    late = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))
+    with pytest.raises(ConfigError, match="no year from 1 to 9999"):
+        pipeline.score(config, run.folder, tmp_path / "s.parquet", late)
 
 
 # When a run refuses.

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, cast
@@ -51,7 +53,7 @@ class Eraser:
         it was.
         """
         try:
-            if path.suffix == ".parquet":
+            if path.suffix.lower() == ".parquet":
                 return self._parquet(path, any_column)
             return self._csv(path, any_column)
         except (OSError, pa.ArrowException, csv.Error, UnicodeError) as error:
@@ -85,7 +87,7 @@ class Eraser:
 
     def _rewrite_parquet(self, found: Erased, places: Sequence[int]) -> None:
         wanted = pa.array(sorted(self.ids), pa.string())
-        with replacing(found.path) as scratch, pq.ParquetFile(found.path) as file:
+        with _in_place_of(found.path) as scratch, pq.ParquetFile(found.path) as file:
             kept = file.schema_arrow.with_metadata(_counted(file.schema_arrow, found))
             with pq.ParquetWriter(scratch, kept, compression="zstd") as writer:
                 for batch in file.iter_batches(_AT_ONCE):
@@ -108,7 +110,7 @@ class Eraser:
         return Erased(path, rows, frozenset(leads))
 
     def _rewrite_csv(self, path: Path, places: Sequence[int]) -> None:
-        with replacing(path) as scratch, _opened(path) as file, _opened(scratch, "w") as kept:
+        with _in_place_of(path) as scratch, _opened(path) as file, _opened(scratch, "w") as kept:
             for number, (raw, cells) in enumerate(_records(file)):
                 if number == 0 or not self._of(cells, places):
                     kept.write(raw)
@@ -117,6 +119,15 @@ class Eraser:
         """The ids in these cells; one that a spreadsheet would compute was written with a leading `'`."""
         given = {cells[place] for place in places if place < len(cells)}
         return {one for cell in given for one in (cell, cell.removeprefix("'")) if one in self.ids}
+
+
+@contextmanager
+def _in_place_of(path: Path) -> Iterator[Path]:
+    """As `replacing`; who may read the old file may read the new one, and nobody else."""
+    with replacing(path) as scratch:
+        scratch.touch(mode=0o600)
+        yield scratch
+        scratch.chmod(stat.S_IMODE(path.stat().st_mode))
 
 
 def forgotten_in(file: Path) -> dict[str, int]:
@@ -138,6 +149,9 @@ def _counted(schema: pa.Schema, found: Erased) -> dict[bytes, bytes]:
 
 def _texts(column: pa.Array) -> pa.Array:
     """Ids as text, however the file holds them; none where the column holds no such thing."""
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        told = (None if one is None else one.decode(errors="replace") for one in column.to_pylist())
+        return pa.array(told, pa.string())
     try:
         return pc.cast(column, pa.string())
     except pa.ArrowException:
@@ -167,6 +181,6 @@ def _records(file: TextIO) -> Iterator[tuple[str, list[str]]]:
             yield line.removeprefix("\ufeff")
 
     csv.field_size_limit(_WIDEST_CELL)
-    for cells in csv.reader(lines()):
+    for cells in csv.reader(lines(), strict=True):  # an open quote would hide the rows behind it
         yield "".join(taken), cells
         taken.clear()

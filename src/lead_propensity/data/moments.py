@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from lead_propensity.config import DataConfig
+from lead_propensity.errors import ConfigError
 
 KNOWN_AT = {
     "leads": "created_at",
@@ -39,10 +40,18 @@ def iso(moment: int) -> str:
 
 
 def microseconds(moment: datetime, zone: str | None) -> int:
-    """Microseconds UTC of a time; one that carries no zone is read in `zone`, else as UTC."""
+    """Microseconds UTC of a time; one that carries no zone is read in `zone`, else as UTC.
+
+    Raises ConfigError where the time in UTC has left the calendar (years 1 to 9999).
+    """
     local = ZoneInfo(zone) if zone else UTC
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=local)
-    return (aware - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    try:
+        return (aware.astimezone(UTC) - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    except OverflowError as error:
+        raise ConfigError(
+            f"{moment.isoformat()} is in UTC a time of no year from 1 to 9999. Give another time."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 import duckdb
@@ -199,8 +200,8 @@ def _require_one_select(con: duckdb.DuckDBPyConnection, name: str, sql: str) -> 
 
 
 def reader(files: Sequence[Path], null_values: tuple[str, ...]) -> str:
-    """SQL that reads files of one kind."""
-    listed = "[" + ", ".join(literal(str(file)) for file in files) + "]"
+    """SQL that reads files of one kind, and no other file that a `*` or `?` in a name would fit."""
+    listed = "[" + ", ".join(literal(escape(str(file))) for file in files) + "]"
     if kind_of(files[0]) == "parquet":
         return f"read_parquet({listed}, union_by_name = true)"
     nulls = "[" + ", ".join(literal(value) for value in null_values) + "]"

@@ -132,7 +132,7 @@ def _ratio(rows: pd.DataFrame, width: float) -> Figure | None:
     p, won = (rows[name].to_numpy(np.float64) for name in ("probability", "won"))
     codes = _codes(rows)
     groups = int(codes.max(initial=-1)) + 1
-    if groups < 2 or won.sum() == 0:
+    if groups < 2 or won.sum() == 0 or p.sum() == 0:
         return None
     value = math.log(p.sum() / won.sum())
     pulls = np.bincount(codes, weights=p / p.sum() - won / won.sum())

@@ -27,12 +27,14 @@ def moments(
     `counts` are all scored leads by moment; `rows` one in `one_in` of them with `won` (NaN: not final),
     `left_out` and `matures_at`. Of the records the last one that was done tells of its moment.
     """
-    done = {one["as_of"]: one for one in records if one["outcome"] == "done" and one["as_of"]}
+    done = {
+        one["as_of"]: one for one in records if one.get("outcome") == "done" and one.get("as_of")
+    }
     by_moment = {int(some["as_of"].iloc[0]): some for _, some in rows.groupby("as_of")}
     found, before = [], None
     for at, scored in sorted(counts.items()):
         some, record = by_moment.get(at, rows.iloc[:0]), done.get(iso(at))
-        until = None if record is None else record["data_until"]
+        until = None if record is None else record.get("data_until")
         found.append(
             {
                 "as_of": iso(at),
@@ -42,7 +44,7 @@ def moments(
                 "data_until": until,
                 "data_age_days": None if until is None else _days_between(until, at),
                 "bands": some["band"].value_counts().sort_index().to_dict(),
-                "drift": None if record is None else record["drift"],
+                "drift": None if record is None else record.get("drift"),
                 **_outcome(some),
             }
         )
@@ -101,7 +103,7 @@ def warnings(
         for one in found
         if (one["data_age_days"] or 0.0) >= 1.0
     ]
-    if records and records[-1]["outcome"] != "done":
+    if records and records[-1].get("outcome", "done") != "done":
         # Not why: that may name a type of events, and what is said here goes to MLflow.
         said.append(
             f"The last run of score ended as {records[-1]['outcome']}; its record says why."

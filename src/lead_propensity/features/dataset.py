@@ -134,11 +134,12 @@ def open_pieces(
 
 
 def require_tables(config: Config, catalogue: Catalogue, card: Scorecard) -> None:
-    """Raises DataError where a table that the features or the rules are made of is not declared.
+    """Raises DataError for another shape of input, or where a table that features or rules are made of is not declared.
 
     Undeclared it would be an empty one: every lead would look silent, or without a single attribute.
     """
     definition = catalogue.definition
+    matrix.require_shape(definition, as_exported=config.data.exported is not None)
     asked = [row["name"] for row in definition["attributes"]]
     asked += points.attributes(card, definition["declared_criteria"])
     used = {definition["origins"].get(name) for name in asked}

@@ -212,7 +212,12 @@ def _require_same_ground(con: duckdb.DuckDBPyConnection, definition: dict[str, A
             f"{VERSION}. Train it again, or score with the program that trained it."
         )
     exported = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'exported'").fetchall()
-    shape = "exported" if exported else "history"
+    require_shape(definition, as_exported=bool(exported))
+
+
+def require_shape(definition: dict[str, Any], as_exported: bool) -> None:
+    """Raises DataError where a model of rows as exported meets a history, or one of a history such rows."""
+    shape = "exported" if as_exported else "history"
     if shape != definition["shape"]:
         raise DataError(
             f"the model learned from {_SHAPES[definition['shape']]}, the config declares {_SHAPES[shape]}. "

@@ -15,6 +15,7 @@ from lead_propensity.data.database import opened
 from lead_propensity.data.moments import iso, microseconds
 from lead_propensity.errors import ConfigError
 from lead_propensity.evaluation import advice, matured, runs
+from lead_propensity.features.matrix import require_shape
 from lead_propensity.features.outcomes import outcomes
 from lead_propensity.features.windows import DAY_US, Horizon
 from lead_propensity.files import write_text
@@ -64,7 +65,10 @@ def monitor(
             "monitor needs moments of scoring, and rows as exported carry none. Train a new model on the new export "
             "and compare: `lead-propensity promote`."
         )
+    place = Path(out)
+    _require_page(place, scores)
     model = load_model(model_source or f"models:/{config.registered_name}@champion")
+    require_shape(model.catalogue.definition, as_exported=False)
     with opened(config.engine) as (con, _):
         exported_at = checked(con, config, progress).exported_at
         now = exported_at if as_of is None else microseconds(as_of, config.data.timezone)
@@ -82,11 +86,19 @@ def monitor(
         **_found(config, model, past, rows, told, now),
     }
     progress("judging", 1, 1)
-    place = Path(out)
     write_text(page.render(found), place)
     write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", place.with_suffix(".json"))
     run_id = log_watch(config.name, found, place) if log else None
     return Monitored(found, place, run_id)
+
+
+def _require_page(place: Path, scores: str | Path) -> None:
+    """Raises ConfigError for a name that the JSON file beside the page, or the scores themselves, could have."""
+    if place.suffix not in (".html", ".htm"):
+        raise ConfigError(
+            f"--out {place} is where the page goes; give a name that ends in .html. A JSON file of the same name comes "
+            f"beside it. The scores are named by --scores ({scores})."
+        )
 
 
 def _labelled(con: Any, past: PastScores, model: PropensityModel, known_until: int) -> pd.DataFrame:
@@ -137,6 +149,6 @@ def _at(record: Mapping[str, Any]) -> int:
     """The moment of a record; of one that never got so far the earliest there is."""
     return (
         0
-        if record["as_of"] is None
+        if record.get("as_of") is None
         else microseconds(datetime.fromisoformat(record["as_of"]), None)
     )

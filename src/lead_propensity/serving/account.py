@@ -111,6 +111,7 @@ def kept(config: Config, out: str, progress: Progress, dry_run: bool) -> Iterato
     if dry_run:
         yield account
         return
+    records.require(account.folder)
     try:
         yield account
     except BaseException as error:

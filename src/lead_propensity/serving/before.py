@@ -23,6 +23,7 @@ _ASKED = {
     "band": pa.string(),
     "previous_band": pa.string(),
 }
+NEEDED = ("lead_id", "as_of", "band")
 _PREFIX = "as_of_utc="
 
 
@@ -31,7 +32,7 @@ def of_file(path: Path, naming: Naming, moment: int) -> Iterator[pa.Table]:
 
     Of rows of an earlier moment their band; of rows of this one the band before that they tell
     themselves, so that a rerun gives the same rows; of later ones nothing. Raises DataError where the
-    file cannot be read.
+    file cannot be read, or lacks a column under the name that it would be given now.
     """
     if not path.is_file():
         return
@@ -84,16 +85,13 @@ def _rows(path: Path, names: dict[str, str]) -> Iterator[pa.Table]:
 def _parquet(path: Path, names: dict[str, str]) -> Iterator[pa.RecordBatch]:
     with pa.parquet.ParquetFile(path) as file:
         there = _there(file.schema_arrow.names, names)
-        if there:
-            yield from file.iter_batches(AT_ONCE, columns=there)
+        yield from file.iter_batches(AT_ONCE, columns=there)
 
 
 def _csv(path: Path, names: dict[str, str]) -> Iterator[pa.RecordBatch]:
     parsing = pa.csv.ParseOptions(newlines_in_values=True)
     with pa.csv.open_csv(path, parse_options=parsing) as head:
         there = _there(head.schema.names, names)
-    if not there:
-        return
     kinds = {name: _ASKED[names[name]] for name in there}
     options = pa.csv.ConvertOptions(
         include_columns=there, column_types=kinds, strings_can_be_null=True, null_values=[""]
@@ -106,10 +104,15 @@ def _csv(path: Path, names: dict[str, str]) -> Iterator[pa.RecordBatch]:
 
 
 def _there(found: Sequence[str], names: dict[str, str]) -> list[str]:
-    """The columns to read; none where one is missing that is needed."""
+    """The columns to read. Raises ValueError where one is missing that is needed, or stands there twice."""
     there = {names[name]: name for name in names if name in found}
-    needed = {"lead_id", "as_of", "band"}
-    return list(there.values()) if needed <= there.keys() else []
+    missing = [name for name, ours in names.items() if ours in NEEDED and ours not in there]
+    twice = [name for name in there.values() if list(found).count(name) > 1]
+    if missing or twice:
+        told = [f"no column {name!r}" for name in missing]
+        told += [f"the column {name!r} twice" for name in twice]
+        raise ValueError(f"it has {' and '.join(told)}; have score.columns changed since?")
+    return list(there.values())
 
 
 def _known(rows: pa.Table, moment: int) -> pa.Table:

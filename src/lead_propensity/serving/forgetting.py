@@ -1,15 +1,18 @@
 """Leads taken out of everything that runs left on this machine, and where else they may be."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lead_propensity.config import Config
 from lead_propensity.data import workroom
 from lead_propensity.data.erasing import ENDINGS, Erased, Eraser
 from lead_propensity.data.targets import alone
 from lead_propensity.errors import ConfigError, DataError
+from lead_propensity.files import is_there
 from lead_propensity.serving import before, records, sinks
 from lead_propensity.serving.records import SUFFIX
 
@@ -76,7 +79,7 @@ def forget(
     Default places: `models/`, and the records in the working directory with the targets that they name; the
     folder `score.records` comes along. Each file is held against other runs and replaced at once; one that a run
     writes to, or that cannot be read, is left and told in `unread`. Raises ConfigError where a place is not there,
-    DataError where the records of one cannot be read.
+    DataError where the records that name the default places cannot be read.
     """
     given = _with_records(places or _default_places(), config)
     eraser = Eraser(named.ids, _columns(config), dry_run)
@@ -86,7 +89,12 @@ def forget(
             erased.append(_erased(eraser, path))
         except (ConfigError, DataError) as error:
             unread.append(str(error))
-    folders = list(dict.fromkeys(one for place in given for one in _records_below(place)))
+    told: list[dict[str, Any]] = []
+    for folder in dict.fromkeys(one for place in given for one in _records_below(place)):
+        try:
+            told += records.read(folder)
+        except DataError as error:
+            unread.append(str(error))
     work_folder = None if config is None else config.engine.work_folder
     return Forgotten(
         named,
@@ -95,7 +103,7 @@ def forget(
         tuple(one.path for one in erased if not one.looked),
         tuple(unread),
         workroom.clear_jobs(work_folder, dry_run),
-        tuple(sorted(_tables(folders))),
+        tuple(sorted(_tables(told))),
         dry_run,
     )
 
@@ -135,7 +143,7 @@ def _with_records(places: Iterable[Path], config: Config | None) -> list[Path]:
     """The places, each with the records that lie beside it, and those that the config names."""
     found = []
     for place in places:
-        if not place.exists():
+        if not is_there(place):
             raise ConfigError(f"--in {place} is not there. Name a file or folder that is.")
         beside = records.beside(place)
         found += [place, *([beside] if place.name and beside.is_dir() else [])]
@@ -151,12 +159,34 @@ def _files(places: Iterable[Path]) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Tables below a folder; scratch files of others begin with a dot."""
+    """Tables below a folder, also behind links; scratch files of others begin with a dot."""
     return (
         path
-        for path in folder.rglob("*")
-        if path.suffix in ENDINGS and path.is_file() and not path.name.startswith(".")
+        for place in _walked(folder)
+        for path in place.iterdir()
+        if path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith(".")
     )
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    """A folder and all below it, each once: links are followed, also those that lead back.
+
+    Raises ConfigError for a folder that cannot be looked into.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(
+            f"{error.filename} cannot be looked into: {error}. It may hold the leads: give yourself access to it."
+        ) from error
+
+    seen: set[Path] = set()
+    for place, below, _ in os.walk(folder, onerror=refuse, followlinks=True):
+        real = Path(place).resolve()
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        yield Path(place)
 
 
 def _targets(path: Path) -> list[Path]:
@@ -175,15 +205,16 @@ def _targets(path: Path) -> list[Path]:
 def _scores_of(folder: Path) -> list[Path]:
     """The files and folders of scores that the records in a folder tell of."""
     told = [Path(out) for out in _outs(folder) if not out.startswith(sinks.TABLE)]
-    return [out for out in told if out.exists()]
+    return [out for out in told if is_there(out)]
 
 
 def _records_below(place: Path) -> list[Path]:
-    return sorted(file.parent for file in place.rglob(records.RUNS)) if place.is_dir() else []
+    folders = _walked(place) if place.is_dir() else ()
+    return sorted(folder for folder in folders if (folder / records.RUNS).is_file())
 
 
-def _tables(folders: Iterable[Path]) -> set[str]:
-    outs = [out for folder in folders for out in _outs(folder)]
+def _tables(told: Iterable[Mapping[str, Any]]) -> set[str]:
+    outs = [str(one.get("out", "")) for one in told]
     return {out.removeprefix(sinks.TABLE) for out in outs if out.startswith(sinks.TABLE)}
 
 

@@ -11,7 +11,9 @@ scores.records/
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,28 @@ def beside(target: Path) -> Path:
     return target.parent / (target.name.removesuffix(ending) + SUFFIX)
 
 
+def require(folder: Path) -> None:
+    """Make the folder, and see that nothing stands in the way of what a run leaves there; ask before the work.
+
+    Raises ConfigError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        quarantine, files = folder / QUARANTINE, [folder / RUNS, folder / NOT_SCORED]
+        wrong = [file for file in files if file.is_dir()]
+        if quarantine.exists() and not quarantine.is_dir():
+            wrong.append(quarantine)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the records of the runs cannot be kept in {folder}: {error}. Give another folder in score.records."
+        ) from error
+    if wrong:
+        raise ConfigError(
+            f"the records of the runs cannot be kept in {folder}: {', '.join(map(str, wrong))} is in the way. "
+            "Remove it, or give another folder in score.records."
+        )
+
+
 def append(folder: Path, record: Mapping[str, Any]) -> None:
     """Add a line. What a killed run left of its own is taken away first.
 
@@ -69,10 +93,15 @@ def append(folder: Path, record: Mapping[str, Any]) -> None:
 def read(folder: Path) -> list[dict[str, Any]]:
     """The records, the oldest first; none where there is no folder. A half-written last line is left out.
 
-    Raises DataError for any other line that is no record.
+    Raises DataError for any other line that is no record, and where the file cannot be read.
     """
     path = folder / RUNS
-    content = path.read_bytes() if path.exists() else b""
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise DataError(
+            f"the records of the runs cannot be read: {path}: {error}. Mend it, or move it away."
+        ) from error
     lines = content[: _whole(content)].decode("utf-8", errors="replace").split("\n")[:-1]
     return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
 
@@ -84,9 +113,41 @@ def _whole(content: bytes) -> int:
 
 def _parsed(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except ValueError as error:
+        record = json.loads(line, parse_constant=_no_number)
+        json.dumps(record, ensure_ascii=False).encode()  # half a letter is no text
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}, line {number}: no JSON ({error}). Remove the line.") from error
     if not isinstance(record, dict):
         raise DataError(f"{path}, line {number}: no JSON object. Remove the line.")
+    wrong = [name for name, fits in _FITTING.items() if name in record and not fits(record[name])]
+    if wrong:
+        raise DataError(
+            f"{path}, line {number}: {', '.join(wrong)} is nothing that `score` writes there. Remove the line."
+        )
     return record
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _is_moment(value: object) -> bool:
+    if not isinstance(value, str):
+        return value is None
+    with suppress(ValueError, OverflowError):
+        return datetime.fromisoformat(value).astimezone(UTC).tzinfo is UTC
+    return False
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_DRIFT = {"features", "called", "called_share", "top", "scores"}
+_FITTING: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("as_of", "data_until"), _is_moment),
+    **dict.fromkeys(("why", "warnings"), _are_texts),
+    **dict.fromkeys(("outcome", "out"), lambda value: isinstance(value, str)),
+    "drift": lambda value: value is None or (isinstance(value, dict) and value.keys() >= _DRIFT),
+}
+"""Of the facts that others read: what they may be."""
