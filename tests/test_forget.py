@@ -158,6 +158,21 @@ def test_a_dry_run_changes_no_byte_and_says_the_same(place: Path) -> None:
     assert told.files == forget(GONE, [path]).files
 
 
+def test_runs_that_went_to_another_folder_are_found_and_the_places_are_told(
+    place: Path, command_line: CommandLine
+) -> None:
+    (place / "runs" / "of" / "old").mkdir(parents=True)
+    held = [leave(place / name, predictions(20)) for name in ("acme", "runs/first")]
+    hidden = leave(place / "runs" / "of" / "old" / "deep", predictions(20))
+    lead = pd.read_parquet(held[0] / FILES[1])["lead_id"].iloc[0]
+    (place / "gone.txt").write_text(f"{lead}\n")
+    _, told, _ = command_line("forget --lead-id-file gone.txt")
+    assert "runs and scores elsewhere than in acme, runs/first: name them with --in" in told
+    for run in held:
+        assert lead not in set(pd.read_parquet(run / FILES[1])["lead_id"])
+    assert lead in set(pd.read_parquet(hidden / FILES[1])["lead_id"])
+
+
 def test_the_report_of_a_run_says_who_was_forgotten_and_a_changed_file_is_still_refused(
     place: Path, command_line: CommandLine
 ) -> None:

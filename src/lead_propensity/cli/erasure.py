@@ -24,8 +24,8 @@ def forget(
         typer.Option(
             "--in",
             metavar="PATH",
-            help="A file or folder to look in; repeatable. Default: models/, and the scores of which there are records "
-            "in the working directory.",
+            help="A file or folder to look in; repeatable. Default: models/, other runs in the working directory, and "
+            "the scores of which there are records there.",
         ),
     ] = None,
     config: Annotated[
@@ -80,7 +80,10 @@ def _print(done: Any, settings: Any, file: Path) -> None:
         kind = "would be" if done.dry_run else "were"
         _line(f"Finished work of killed runs: {done.scratch.removed:,} folders {kind} removed.")
     if done.scratch.busy:
-        _line(f"{done.scratch.busy:,} runs are at work on it still; run this again when they end.")
+        _line(
+            f"Scratch files of runs that are at work now ({done.scratch.busy:,}) were left; they go with them. What "
+            "such a run writes may hold the leads: run this again when it has ended."
+        )
     screen.print("Where they may be still:", style="bold")
     for line in _elsewhere(done, settings, file):
         _line(f"  {line}")
@@ -91,7 +94,9 @@ def _elsewhere(done: Any, settings: Any, file: Path) -> list[str]:
     if settings is not None:
         column = settings.score.columns.get("lead_id", column)
     quoted = '"' + column.replace('"', '""') + '"'
+    looked = ", ".join(str(place) for place in done.places)
     lines = [
+        f"runs and scores elsewhere than in {looked}: name them with --in",
         "the CRM and its exports: they would be scored again by the next run; remove them there first",
         "backups, and copies of scores that somebody made",
         "models learned from them cannot unlearn: train again. They hold no row of a lead, nor do reports and MLflow",

@@ -17,6 +17,8 @@ from lead_propensity.serving import before, records, sinks
 from lead_propensity.serving.records import SUFFIX
 
 MODELS = Path("models")
+_RUNS = ("*/scorecard.json", "*/*/scorecard.json")
+"""Where else in the working directory runs of `train` and `recalibrate` lie, which may go to any --out."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Forgotten:
     scratch: workroom.Cleared
     tables: tuple[str, ...]
     """Tables of PostgreSQL that runs wrote to."""
+    places: tuple[Path, ...]
+    """What was looked through."""
     dry_run: bool
 
     @property
@@ -76,10 +80,10 @@ def forget(
 ) -> Forgotten:
     """Take the leads out of every Parquet and CSV file at or below `places`, one file after the other.
 
-    Default places: `models/`, and the records in the working directory with the targets that they name; the
-    folder `score.records` comes along. Each file is held against other runs and replaced at once; one that a run
-    writes to, or that cannot be read, is left and told in `unread`. Raises ConfigError where a place is not there,
-    DataError where the records that name the default places cannot be read.
+    Default places: `models/`, the runs one or two folders below the working directory, and the records there with
+    the targets that they name; the folder `score.records` comes along. Each file is held against other runs and
+    replaced at once; one that a run writes to, or that cannot be read, is left and told in `unread`. Raises
+    ConfigError where a place is not there, DataError where the records that name the default places cannot be read.
     """
     given = _with_records(places or _default_places(), config)
     eraser = Eraser(named.ids, _columns(config), dry_run)
@@ -104,6 +108,7 @@ def forget(
         tuple(unread),
         workroom.clear_jobs(work_folder, dry_run),
         tuple(sorted(_tables(told))),
+        tuple(given),
         dry_run,
     )
 
@@ -129,12 +134,14 @@ def _columns(config: Config | None) -> tuple[str, ...]:
 
 def _default_places() -> list[Path]:
     found = [MODELS] if MODELS.is_dir() else []
+    runs = sorted(file.parent for pattern in _RUNS for file in Path().glob(pattern))
+    found += [run for run in runs if MODELS not in run.parents]
     for folder in sorted(Path().glob(f"*{SUFFIX}")):
         found += [folder, *_scores_of(folder)]
     if not found:
         raise ConfigError(
-            "There is neither a folder models/ here nor a record of scores (*.records/). Say with --in where runs and "
-            "scores lie, or go where the job runs."
+            "There is neither a run here (models/ or another folder) nor a record of scores (*.records/). Say with "
+            "--in where runs and scores lie, or go where the job runs."
         )
     return found
 
