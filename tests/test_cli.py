@@ -111,6 +111,7 @@ def test_quiet_prints_nothing(
         ("check {config} --set data.leads.path=gone.csv", "declared data is not there"),
         ("check {config} --set data.leads.columns.created_at=creatd", "did you mean 'created_at'?"),
         ("check {config} --set data.max_quarantine_share=0", "break the contract"),
+        ("check {config} --set data.exported_at=2025-06-01T00:00:00Z", "after data.exported_at: is that still right?"),
         ("check {config} --set data.deals.won=[Yes]", "unquoted"),
         ("check {config} --set data.deals.won=[gone] --set data.max_quarantine_share=1", "at least one that was won"),
         ("features {config} --out {out}/f.xlsx", "ends in '.xlsx'"),

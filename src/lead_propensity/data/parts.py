@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from lead_propensity.config import Config, DataConfig
 from lead_propensity.data.contract import attribute_columns, name_problems
 from lead_propensity.data.moments import Ending
-from lead_propensity.data.quarantine import Finding
+from lead_propensity.data.quarantine import LATE, Finding
 from lead_propensity.data.sources import RawTable
 from lead_propensity.data.staging import Zoneless
 from lead_propensity.errors import DataError
+
+_LEFT_BEHIND = "Most lie after data.exported_at: is that still right?"
 
 
 @dataclass(frozen=True)
@@ -124,15 +126,14 @@ def _excess(
     for table in counts:
         if _is_beyond(table, data):
             aside = table.rows - table.kept
-            reasons = "; ".join(
-                f"{f.reason}: {f.count}, e.g. {f.example}"
-                for f in findings
-                if f.table == table.table
-            )
+            found = [one for one in findings if one.table == table.table]
+            reasons = "; ".join(f"{one.reason}: {one.count}, e.g. {one.example}" for one in found)
+            late = sum(one.count for one in found if one.reason == LATE)
+            asked = f"{_LEFT_BEHIND} " if 2 * late > aside else ""
             yield (
                 f"{table.table}: {aside} of {table.rows} rows ({aside / table.rows:.1%}) break the contract, "
                 f"at most {data.max_quarantine_share:.1%} may ({reasons}). "
-                "Correct the export, or raise data.max_quarantine_share if this is expected."
+                f"{asked}Correct the export, or raise data.max_quarantine_share if this is expected."
             )
 
 

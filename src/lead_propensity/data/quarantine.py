@@ -17,6 +17,8 @@ from lead_propensity.data.engine import identifier, literal
 from lead_propensity.data.moments import KNOWN_AT
 from lead_propensity.data.sources import RawTable
 
+LATE = "row after the export"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -117,7 +119,7 @@ def _rules(raw: RawTable, exported_at: int) -> list[Rule]:
             rules.append(Rule("no usable order_by value", "order_by", "s.order_value IS NULL"))
         return rules
     late = f"{KNOWN_AT[raw.name]} > {exported_at}"
-    return [*rules, Rule("row after the export", TIME_OF[raw.name], late)]
+    return [*rules, Rule(LATE, TIME_OF[raw.name], late)]
 
 
 def _unreadable(raw: RawTable) -> list[Rule]:
@@ -192,7 +194,7 @@ def _group(raw: RawTable, lead: str) -> str:
     return f"coalesce({theirs}, 'lead:' || {lead})"
 
 
-CLEAR = ("row after the export", "exact duplicate", "second deal")
+CLEAR = (LATE, "exact duplicate", "second deal")
 """Reasons to set a deal aside that leave no doubt how its lead stands."""
 
 
