@@ -8,6 +8,7 @@ later run's refusal told as of an earlier day.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -133,7 +134,13 @@ def test_a_sound_world_ends_with_exit_code_0(
     code, out, _ = command_line(line(nights, tmp_path))
     assert code == 0
     assert "No reason to act" in out
-    assert "open until" in out
+    told = json.loads((tmp_path / "page.json").read_text())
+    waiting = [one["judged_from"][:10] for one in told["moments"] if one["figures"] is None]
+    assert waiting
+    assert all(re.search(rf"│ open +│ until {day} ", out) for day in waiting)
+    (tmp_path / "early").mkdir()
+    early = watch(nights, tmp_path / "early", keys=["gate.min_wins=10000"])
+    assert "too few outcomes to judge" in early.page.read_text(encoding="utf-8")
 
 
 def test_features_that_moved_are_called_and_retraining_is_advised(

@@ -235,7 +235,7 @@ def test_the_first_champion_its_follower_and_the_way_back(
     assert [one["reason"] for one in told] == [None, "simpler features", "sales lost trust"]
     assert told[1]["figures"]["expected_to_observed"] > 0
     code, out, _ = command_line(f"history {name}")
-    assert "sales lost trust" in out
+    assert "\n3: sales lost trust\n" in out, "whole, and not a word wide beside six other columns"
     assert "past this program" not in out
 
 

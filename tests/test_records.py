@@ -198,7 +198,7 @@ def test_a_run_leaves_its_record_and_whom_it_could_not_score(
         for reason, count in counts["not_scored"].items()
         if not reason.startswith("closed")
     }
-    assert {"checking", "features", "total"} <= set(record["seconds"])
+    assert {"checking", "features", "scoring", "writing", "total"} <= set(record["seconds"])
     assert json.dumps(record)
 
 
@@ -432,6 +432,22 @@ def test_a_run_tells_a_machine_its_phases_its_warnings_and_its_record(
     code, out, err = command_line(f"{line} --quiet --log-format=json")
     assert ([one["event"] for one in lines_of(err)], out) == (["warning", "finished"], "")
     assert "checking ..." in command_line(line)[2], "text is the default, and as it was"
+
+
+def test_a_run_tells_people_what_has_changed_and_a_dry_run_is_named_one(
+    command_line: Run, crm: Path, run: TrainedRun, tmp_path: Path
+) -> None:
+    line = f"score {crm}/config.yaml --model {run.folder} --out {tmp_path}/s/ --as-of"
+    _, first, _ = command_line(f"{line} 2025-11-01")
+    assert "since the moment before" not in first, "every lead is new"
+    code, out, err = command_line(f"--log-format json {line} 2025-11-15 --dry-run")
+    (told,) = (one for one in lines_of(err) if one["event"] == "scored")
+    assert (code, told["outcome"], told["seconds"]["total"] > 0) == (0, "dry run", True)
+    counts = ", ".join(f"{count} {change}" for change, count in told["band_changes"].items())
+    assert f"bands since the moment before: {counts}\n" in out
+    closed = told["counts"]["not_scored"]["closed: won"]
+    assert f"closed: won ({closed})" in out
+    assert len(records.read(tmp_path / "s.records")) == 1
 
 
 def test_refusals_and_errors_are_lines_without_ids_of_leads_and_passwords(

@@ -59,34 +59,27 @@ def _print_monitored(done: Any) -> None:
         screen.print(found["advice"]["sentence"], markup=False, highlight=False)
     for warning in found["warnings"]:
         screen.print(f"- {warning}", markup=False, highlight=False)
-    table = Table(
-        "scored", "leads", "outcomes", "won", "expected/observed", "AUC", "drifted", "PSI of scores"
-    )
+    table = Table()
+    for title in ("scored", "leads", "won", "exp./obs.", "AUC", "drifted"):
+        table.add_column(title, no_wrap=True)
+    whole = all(one["as_of"][11:16] == "00:00" for one in found["moments"])
     for one in found["moments"]:
-        table.add_row(*_cells(one))
+        table.add_row(*_cells(one, 10 if whole else 16))
     screen.print(table)
     screen.print(f"page: {done.page}", markup=False, highlight=False)
 
 
-def _cells(one: dict[str, Any]) -> tuple[str, ...]:
+def _cells(one: dict[str, Any], signs: int) -> tuple[str, ...]:
+    """Six cells, narrow enough for 80 columns; the page tells more."""
     figures, drift = one["figures"], one["drift"]
-    if figures is None:
-        judged = (f"open until {(one['judged_from'] or '-')[:10]}", "-", "-", "-")
-    else:
-        judged = (
-            "final",
-            f"{figures['wins']:,}",
-            _figure(figures["expected_to_observed"]),
-            _figure(figures["auc"]),
-        )
-    moved = ("-", "-")
-    if drift is not None:
-        moved = (
-            f"{drift['called']}/{drift['features']}",
-            f"{drift['scores']['raw_score']['psi']:.3f}",
-        )
-    return (one["as_of"][:16], f"{one['scored']:,}", *judged, *moved)
+    judged = ("open", f"until {(one['judged_from'] or '-')[:10]}", "-")
+    if figures is not None:
+        ratio, auc = _figure(figures["expected_to_observed"]), _figure(figures["auc"])
+        judged = (f"{figures['wins']:,}", ratio, auc)
+    moved = "-" if drift is None else f"{drift['called']}/{drift['features']}"
+    when = one["as_of"][:signs].replace("T", " ")
+    return (when, f"{one['scored']:,}", *judged, moved)
 
 
 def _figure(one: dict[str, float] | None) -> str:
-    return "-" if one is None else f"{one['value']:.2f} ({one['lower']:.2f} to {one['upper']:.2f})"
+    return "-" if one is None else f"{one['value']:.2f} ({one['lower']:.2f}-{one['upper']:.2f})"

@@ -218,24 +218,28 @@ def _print_history(name: str, changes: list[Any], now: int | None) -> None:
         screen.print(f"{name} has had no champion yet.", markup=False, highlight=False)
         return
     table = Table()
-    for title in ("when (UTC)", "what", "version", "before", "log loss", "exp./obs."):
+    for title in ("", "when (UTC)", "what", "version", "before", "log loss", "exp./obs."):
         table.add_column(title, no_wrap=True)
-    table.add_column("why", overflow="fold")
-    for one in changes:
+    for number, one in enumerate(changes, 1):
         figures = one.figures or {}
         table.add_row(
+            str(number),
             one.at[:16].replace("T", " "),
             one.action,
             str(one.after),
             "-" if one.before is None else str(one.before),
             _figure(figures.get("log_loss_difference"), "+.4f"),
             _figure(figures.get("expected_to_observed"), ".2f"),
-            ". ".join(text.rstrip(".") for text in (one.reason, one.sentence) if text),
         )
     table.caption = (
         "log loss: minus the one before it (the first: minus the base rate for everyone)"
     )
     screen.print(table, markup=False)
+    for number, one in enumerate(
+        changes, 1
+    ):  # in a column beside six others it would be a word wide
+        why = ". ".join(text.rstrip(".") for text in (one.reason, one.sentence) if text)
+        screen.print(f"{number}: {why or '-'}", markup=False, highlight=False)
     if now != changes[-1].after:
         here = "no version" if now is None else f"version {now}"
         screen.print(

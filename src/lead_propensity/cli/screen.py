@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -111,13 +112,25 @@ def print_scored(scored: Any) -> None:
     else:
         counts = ", ".join(f"{count:,} {band}" for band, count in scored.bands.items())
         screen.print(f"{n:,} leads scored: {counts} -> {scored.out}", highlight=False)
-    for line in (*_not_scored(scored.counts), *_set_aside(scored.found), *scored.notes):
+    told = (_changed(scored.record), _not_scored(scored.counts), _set_aside(scored.found))
+    for line in (*chain.from_iterable(told), *scored.notes):
         screen.print(line, markup=False, highlight=False)
+
+
+def _changed(record: dict[str, Any]) -> Iterator[str]:
+    """What is otherwise than at the moment before; nothing where every lead is new."""
+    changes, drift = record["band_changes"], record["drift"]
+    if any(count for change, count in changes.items() if change != "new"):
+        counts = ", ".join(f"{count:,} {change}" for change, count in changes.items())
+        yield f"bands since the moment before: {counts}"
+    if drift and drift["called"]:
+        names = ", ".join(one["name"] for one in drift["top"] if one["called"])
+        yield f"drifted since the model was made: {drift['called']:,} of {drift['features']:,} features ({names})"
 
 
 def _not_scored(counts: dict[str, Any]) -> Iterator[str]:
     """What became of the other leads; together they are the rows read."""
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["not_scored"].items())
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in counts["not_scored"].items())
     if reasons:
         yield f"{counts['read']:,} rows of leads read; not scored: {reasons}"
 

@@ -113,6 +113,9 @@ def sentence(found: Mapping[str, Any]) -> str:
     >>> words = sentence({"before": side, "after": after, "differences": {"log_loss": gap}, "better": "after"})
     >>> words.split(",")[0]
     'Recalibrated it is better: log loss -0.0100 (95% interval -0.0200 to -0.0040)'
+    >>> same = {"log_loss": {"value": 0.0, "lower": 0.0, "upper": 0.0}}
+    >>> sentence({"before": side, "after": side, "differences": same, "better": "none"})
+    'The percentages are the same before and after; on the later leads expected to observed is 1.30.'
     """
     gap = found["differences"]["log_loss"]
     words = {
@@ -122,6 +125,11 @@ def sentence(found: Mapping[str, Any]) -> str:
     }
     ratios = [found[side]["expected_to_observed"]["value"] for side in SIDES]
     before, after = ("unknown" if one is None else f"{one:.2f}" for one in ratios)
+    if gap["value"] == 0 and not gap["lower"] and not gap["upper"]:
+        return (
+            "The percentages are the same before and after; on the later leads expected to observed is "
+            f"{before}."
+        )
     span = (
         "no interval"
         if gap["lower"] is None

@@ -155,6 +155,7 @@ def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
         refusals = limits.refusals(config, found, model, moment)
         limits.require(refusals, found, model)
         watched = Watched(model)
+        told.clock("scoring", 0, 1)
         job = _Night(asked, model, told, con, allowance, found, moment, words, watched)
         pieces, past, place = job.leads()
         job.remember(sink)
@@ -166,9 +167,14 @@ def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
             reasons = (*refusals, *limits.shares(config, model, job.tally))
             if reasons:
                 raise Refused(*reasons, then=limits.KEPT)
+            told.clock("scoring", 1, 1)
+            if not asked.dry_run:
+                told.clock("writing", 0, 1)
 
         if not asked.dry_run:  # before the scores: what fails here leaves the old ones
             account.list_unscored(con, config, told.folder)
         counted = sinks.Counted(job.scores(pieces, past, place), judge)
         outlook = counted.bring(sink, moment, asked.dry_run)
+        if not asked.dry_run:
+            told.clock("writing", 1, 1)
     return Done(found, moment, place, unscored.get(standing.UNCLEAR, 0), outlook)

@@ -11,6 +11,7 @@ from lead_propensity.reporting.report import asset, page_environment
 
 ADVICE = {
     "ok": "No reason to act",
+    "early": "No reason to act yet: too few outcomes to judge",
     "recalibrate": "Recalibration is advised",
     "retrain": "Retraining is advised",
 }
@@ -23,12 +24,14 @@ TICKS = 4
 def render(found: Mapping[str, Any]) -> str:
     """The page; the same findings, the same bytes."""
     drawn = {"outcomes": outcomes(found), "drift": drift(found)}
+    told = found["advice"]
+    early = told["advice"] == "ok" and not told["enough"]
     return (
         page_environment()
         .get_template("monitor.html")
         .render(
             found=found,
-            advice=ADVICE[found["advice"]["advice"]],
+            advice=ADVICE["early" if early else told["advice"]],
             labels=LABELS,
             style=asset("report.css"),
             script=asset("report.js"),

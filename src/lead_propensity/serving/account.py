@@ -91,13 +91,14 @@ class Account:
             bands=told, band_changes=moved, counts=counted(found, sum(told.values()), unscored)
         )
 
-    def close(self, outcome: str, why: tuple[str, ...] = ()) -> None:
-        """Write the record: it outlives the leads, so no message in it quotes one."""
+    def close(self, outcome: str, why: tuple[str, ...] = (), write: bool = True) -> None:
+        """Tell how the run ended, and write the record: it outlives the leads, so no message in it quotes one."""
         seconds = {name: round(spent, 3) for name, spent in self.clock.seconds.items()}
         seconds["total"] = round(time.monotonic() - self._began, 3)
         told = [without_cells(without_secrets(line)) for line in why]
         self.tell(outcome=outcome, why=told, seconds=seconds)
-        records.append(self.folder, self.record)
+        if write:
+            records.append(self.folder, self.record)
 
 
 @contextmanager
@@ -110,6 +111,7 @@ def kept(config: Config, out: str, progress: Progress, dry_run: bool) -> Iterato
     account = Account(config, out, progress)
     if dry_run:
         yield account
+        account.close("dry run", write=False)
         return
     records.require(account.folder)
     try:
