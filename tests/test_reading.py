@@ -20,7 +20,9 @@ IDS = ["=1+1", "a,b", "a\nb", '"', "'x", "＝x", "007"]
 def test_ids_are_read_back_as_they_were(tmp_path: Path, name: str) -> None:
     out = f"{tmp_path}/{name}"
     with sinks.opened(out, config(), SCORES) as sink:
-        sink.write([scores(len(IDS), NIGHT, lead_id=IDS)], NIGHT)
+        n = len(IDS)
+        sure = {"probability": [0.5] * n, "horizon_days": [60] * n}
+        sink.write([scores(n, NIGHT, lead_id=IDS, **sure)], NIGHT)
     past = reading.past_scores(out, config(), NIGHT)
     assert set(past.frame["lead_id"]) == set(IDS)
     assert past.counts == {NIGHT: len(IDS)}

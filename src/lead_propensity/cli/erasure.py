@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lead_propensity.cli.commands import Overrides, Quiet, app
+from lead_propensity.cli.entry import Overrides, Quiet, app
 from lead_propensity.cli.screen import console
 from lead_propensity.config import load
 from lead_propensity.errors import DataError

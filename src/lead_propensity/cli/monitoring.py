@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from lead_propensity.cli.commands import AsOf, ConfigPath, Overrides, Quiet, app
+from lead_propensity.cli.entry import AsOf, ConfigPath, Overrides, Quiet, app
 from lead_propensity.cli.screen import console, progress
 from lead_propensity.config import load
 from lead_propensity.errors import Refused

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lead_propensity.cli.commands import REFUSED, ConfigPath, Overrides, Quiet, app
+from lead_propensity.cli.entry import REFUSED, ConfigPath, Overrides, Quiet, app
 from lead_propensity.cli.screen import console, progress
 from lead_propensity.config import load
 from lead_propensity.errors import ConfigError
