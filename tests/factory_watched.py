@@ -59,9 +59,10 @@ def found(name: str = "acme", weeks: int = 8, feature: str = "visits_30d") -> di
         "one_in": 3,
         "moments": moments,
         "pooled": pooled,
+        "recent": {**pooled, "since": iso(AT)},
         "drift": moved,
         "reference": {**reference, "rows": 900, "leads": 300},
-        "advice": advice.advise(pooled, moved, reference, GateConfig(), MonitorConfig()),
+        "advice": advice.advise([pooled], moved, reference, GateConfig(), MonitorConfig()),
         "warnings": ["The last scores are 12.0 days old; usual are 7.0."],
     }
 

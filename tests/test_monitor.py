@@ -3,8 +3,8 @@
 Broken on purpose, seen red: an outcome judged a microsecond before it is final; a deal after the horizon; a lead
 that had closed before; snapshots taken for leads in the errors; an interval for one look where every night looks;
 a level off by its value alone; a promise of cold; another model's scores pooled; scores after `--as-of` looked at;
-exit code 0 for an advice; leads older than those of training in the level; drift of one night taken for lasting; a
-later run's refusal told as of an earlier day.
+exit code 0 for an advice; leads older than those of training in the level; drift of one night taken for lasting;
+the last quarter not judged by itself; a later run's refusal told as of an earlier day.
 """
 
 import json
@@ -379,7 +379,7 @@ def test_each_lead_has_its_outcome_or_a_reason_or_is_open() -> None:
 def advised(rows: pd.DataFrame, promised: dict | None = None, **reference: float) -> dict:
     pooled = matured.together(rows, promised or {}, 0.05)
     known = {"auc": None, "auc_error": None, **reference}
-    return advice.advise(pooled, None, known, GateConfig(), MonitorConfig())
+    return advice.advise([pooled], None, known, GateConfig(), MonitorConfig())
 
 
 def test_leads_scored_three_times_tell_what_they_tell_once() -> None:
@@ -408,6 +408,37 @@ def test_the_level_is_off_only_where_the_whole_interval_says_so() -> None:
     found = advised(world(3, leads=8_000, true=0.4))
     assert found["advice"] == "recalibrate"
     assert "the level is off" in found["reasons"][0]
+
+
+def test_what_changes_late_is_not_lost_among_good_months() -> None:
+    """Four quarters of a sound model, then one whose level is off: all together it is still within the limits."""
+    quarters = [
+        world(seed, leads=3_000 if seed else 2_500, true=1.0 if seed else 0.4).query("as_of == 0")
+        for seed in (1, 2, 3, 4, 0)
+    ]
+    names = ["lead_id", "group_id"]
+    rows = pd.concat(
+        [
+            one.assign(as_of=90 * k * DAY, **{name: f"{k}" + one[name] for name in names})
+            for k, one in enumerate(quarters)
+        ]
+    )
+    pooled = matured.together(rows, {}, 0.025)
+    recent = matured.lately(rows, {}, 0.025, GateConfig())
+    assert recent is not None
+    reference = {"auc": None, "auc_error": None}
+    told = [
+        advice.advise(seen, None, reference, GateConfig(), MonitorConfig())
+        for seen in ([pooled], [pooled, recent])
+    ]
+    assert [one["advice"] for one in told] == ["ok", "recalibrate"]
+    assert told[1]["reasons"][0].startswith("since 1970-12-27 the level is off")
+    assert recent["width"] == multiplier(recent["wins"], 0.025 / 20)
+    before = matured.lately(rows[rows["as_of"] < 360 * DAY], {}, 0.025, GateConfig())
+    assert (before or {})["since"].startswith("1970-09-28")
+    few = pd.concat([rows[rows["as_of"] < 360 * DAY], rows[rows["as_of"] == 360 * DAY].head(300)])
+    assert (matured.lately(few, {}, 0.025, GateConfig()) or {})["since"] == before["since"]
+    assert matured.lately(rows[rows["as_of"] == 0], {}, 0.025, GateConfig()) is None
 
 
 def test_leads_older_than_those_of_training_do_not_tell_the_level() -> None:

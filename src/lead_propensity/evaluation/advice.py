@@ -1,7 +1,7 @@
 """What to do with a model after what was seen: nothing, recalibrate it, or train another one."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lead_propensity.config import GateConfig, MonitorConfig
@@ -11,7 +11,7 @@ OK, RECALIBRATE, RETRAIN = "ok", "recalibrate", "retrain"
 
 
 def advise(
-    pooled: Mapping[str, Any],
+    seen: Sequence[Mapping[str, Any]],
     drift: Mapping[str, Any] | None,
     reference: Mapping[str, float | None],
     gate: GateConfig,
@@ -19,16 +19,21 @@ def advise(
 ) -> dict[str, Any]:
     """`advice`, its `reasons` in words, what could be `judged`, and a `sentence`.
 
-    `pooled` as `matured.together` gives it; `drift` that of `runs.lasting_drift`; `reference` the `auc` that the model
-    had on its stock, with its `auc_error`. Order lost needs another model, a level that is off only another
-    calibrator: so retraining comes first. Each question may err with `limits.error` over all looks.
+    `seen`: all outcomes as `matured.together` gives them, then the last ones of `matured.lately`, if any; `drift`
+    as `runs.lasting_drift`; `reference` the `auc` that the model had on its stock, with its `auc_error`. Order lost
+    needs another model, a level that is off only another calibrator: so retraining comes first. Each question may
+    err with `limits.error` over all looks.
     """
+    pooled = seen[0]
     enough = pooled["wins"] >= gate.min_wins and pooled["leads"] >= gate.min_leads
     retrain = _drifted(drift, limits)
     recalibrate: list[str] = []
     if enough:
-        retrain = [*_behind_rules(pooled), *_order_lost(pooled, reference, gate), *retrain]
-        recalibrate = [*_level(pooled, gate), *_promises(pooled)]
+        for one in seen:
+            when = f"since {one['since'][:10]} " if "since" in one else ""
+            found = [*_behind_rules(one), *_order_lost(one, reference, gate)]
+            retrain += [when + reason for reason in found]
+            recalibrate += [when + reason for reason in (*_level(one, gate), *_promises(one))]
     advice = RETRAIN if retrain else RECALIBRATE if recalibrate else OK
     return {
         "advice": advice,

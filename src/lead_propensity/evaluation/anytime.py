@@ -3,7 +3,7 @@
 Who looks again with each night's deals at a fixed 95% interval will see it leave out the truth sooner or
 later. A confidence sequence holds at all looks together: the mixture bound of Robbins ("Statistical methods
 related to the law of the iterated logarithm", 1970) in the asymptotic form of Waudby-Smith et al.
-("Time-uniform central limit theory and asymptotic confidence sequences", 2024). It is wider, by half, and
+("Time-uniform central limit theory and asymptotic confidence sequences", 2024). It is wider, by half or more, and
 nobody needs to count the looks.
 """
 

@@ -16,14 +16,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lead_propensity.config import GateConfig
+from lead_propensity.data.moments import iso
 from lead_propensity.evaluation.anytime import multiplier
 from lead_propensity.evaluation.auc import auc_gap
 from lead_propensity.evaluation.compare import group_codes
 from lead_propensity.evaluation.metrics import losses
 from lead_propensity.evaluation.promises import band_table
+from lead_propensity.features.windows import DAY_US
 from lead_propensity.model.intervals import Z_95, clustered_rate, mean_and_error
 from lead_propensity.model.ranking import auc_and_error
 
+PERIOD_DAYS = 90
+"""Of moments, that are also judged by themselves: what changes in the tenth month is lost among nine good ones."""
 Figure = dict[str, float | None]
 PROMISED = ("hot", "warm")
 
@@ -71,6 +76,26 @@ def together(
     for row in bands:
         row["broken_for_sure"] = row["band"] in PROMISED and _is_broken(row, width)
     return {**judged(rows, width), "width": width, "bands": bands}
+
+
+def lately(
+    rows: pd.DataFrame, promised: Mapping[str, float | None], error: float, limits: GateConfig
+) -> dict[str, Any] | None:
+    """As `together`, of the last PERIOD_DAYS that hold enough won leads and leads, and `since` when.
+
+    Periods follow each other from the first moment on; None where only the first one holds enough. The intervals
+    of all periods, at every look, err with `error` together: the k-th spends 1 / (k (k + 1)) of it.
+    """
+    if rows.empty:
+        return None
+    begins = int(rows["as_of"].min())
+    period = (rows["as_of"] - begins) // (PERIOD_DAYS * DAY_US)
+    for k in range(int(period.max()), 0, -1):
+        some = rows[period == k]
+        if won_leads(some) >= limits.min_wins and some["lead_id"].nunique() >= limits.min_leads:
+            since = iso(begins + k * PERIOD_DAYS * DAY_US)
+            return {**together(some, promised, error / (k * (k + 1))), "since": since}
+    return None
 
 
 def won_leads(rows: pd.DataFrame) -> int:

@@ -34,7 +34,7 @@ class Monitored:
     """What `monitor` found, and where it is told."""
 
     found: dict[str, Any]
-    """Plain JSON: `moments`, `pooled`, `drift`, `advice`, `warnings`."""
+    """Plain JSON: `moments`, `pooled`, `recent`, `drift`, `advice`, `warnings`."""
     page: Path
     run_id: str | None
     """In MLflow; None: not logged."""
@@ -131,16 +131,20 @@ def _found(
     mine = rows[
         rows["won"].notna() & rows["left_out"].isna() & (rows["model_id"] == model.model_id)
     ]
-    pooled = matured.together(mine, model.bands.promised, config.monitor.error)
+    error = config.monitor.error / 2  # half for all together, half for the last of them
+    pooled = matured.together(mine, model.bands.promised, error)
+    recent = matured.lately(mine, model.bands.promised, error, config.gate)
+    seen = [pooled] if recent is None else [pooled, recent]
     drifts = [one["drift"] for one in moments if one["drift"] and one["model_id"] == model.model_id]
     lasting = runs.lasting_drift(moments, model.model_id)
     reference = {"auc": model.reference.auc, "auc_error": model.reference.auc_error}
     return {
         "moments": moments,
         "pooled": pooled,
+        "recent": recent,
         "drift": drifts[-1] if drifts else None,
         "reference": {**reference, "rows": model.reference.rows, "leads": model.reference.leads},
-        "advice": advice.advise(pooled, lasting, reference, config.gate, config.monitor),
+        "advice": advice.advise(seen, lasting, reference, config.gate, config.monitor),
         "warnings": runs.warnings(moments, told, now),
     }
 
