@@ -62,3 +62,26 @@ def test_a_bug_of_ours_is_a_line_too(
     assert (end["exit_code"], "Jane" in err) == (1, False)
     with pytest.raises(KeyError):
         command_line(f"--log-format text check {crm}/crm.yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("nosuch", "No such command 'nosuch'"),
+        ("score", "Missing argument"),
+        ("score x.yaml --model m --out o.csv --as-of 2025", "Invalid value for '--as-of'"),
+        ("monitor x.yaml --scores", "'--scores' requires an argument"),
+    ],
+)
+def test_a_mistake_in_the_line_is_a_line_too(
+    command_line: Run, monkeypatch: pytest.MonkeyPatch, line: str, told: str
+) -> None:
+    for given in (f"--log-format json {line}", f"--log-format=json {line}", line):
+        monkeypatch.setenv("LEAD_PROPENSITY_LOG_FORMAT", "text" if "json" in given else "json")
+        code, out, err = command_line(given)
+        error, end = (json.loads(one) for one in err.splitlines())
+        assert (code, out, error["event"], end["exit_code"]) == (2, "", "error", 2)
+        assert told in error["message"]
+    monkeypatch.setenv("LEAD_PROPENSITY_LOG_FORMAT", "text")
+    assert command_line(line)[0] == 2, "in text it is drawn as ever"
+    assert command_line("--log-format json --version")[0] == 0

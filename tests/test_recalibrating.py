@@ -267,6 +267,10 @@ def test_a_model_without_its_run_is_refused(place: Path, trained: TrainedRun, sa
     (bare / "model").symlink_to(trained.folder.resolve() / "model")
     with pytest.raises(ModelError, match=r"holds no scorecard.json.*@champion"):
         pipeline.recalibrate(same, bare)
+    for content in (b"{", b"[1]", b"\xff", b"[" * 100_000, b'{"leaks": NaN}'):
+        (bare / "scorecard.json").write_bytes(content)
+        with pytest.raises(ModelError, match=r"scorecard.json (cannot be read|is no scorecard)"):
+            pipeline.recalibrate(same, bare)
     spark = Config.model_validate({**same.model_dump(), "engine": {"kind": "spark"}})
     with pytest.raises(ConfigError, match="works on this machine"):
         pipeline.recalibrate(spark, trained.folder)

@@ -1,6 +1,7 @@
 """The command line as a whole: its common arguments, its first options, and how it ends."""
 
 import logging
+import os
 import sys
 from datetime import datetime
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from lead_propensity.cli import logs
 from lead_propensity.cli.screen import console
@@ -21,6 +23,7 @@ app = typer.Typer(
     help="How likely each lead is to become a won deal: trained, calibrated, banded, and compared with your rules.",
 )
 
+LOG_FORMAT = "LEAD_PROPENSITY_LOG_FORMAT"
 REFUSED = 3
 """Exit code of a refusal: schedulers tell it from an error."""
 
@@ -59,7 +62,7 @@ def options(
     log_format: Annotated[
         logs.Form,
         typer.Option(
-            envvar="LEAD_PROPENSITY_LOG_FORMAT",
+            envvar=LOG_FORMAT,
             help="Lines on standard error: `text`, or one JSON object each; anywhere in the line.",
         ),
     ] = logs.Form.text,
@@ -77,8 +80,16 @@ def main() -> None:
 
 def _exit_code(words: list[str]) -> int:
     """Run the command and say how it failed; a bug of ours is raised, or told where lines are JSON."""
+    asked = _log_format_first(words)
     try:
-        app(_log_format_first(words))
+        if not _asks_for_json(asked):
+            app(asked)
+        else:  # a mistake in the line itself would be drawn in a box
+            return int(app(asked, standalone_mode=False) or 0)
+    except TyperException as error:
+        logs.choose(logs.Form.json)
+        logs.fail("error", f"{error.format_message()} See --help.")
+        return 2
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Refused as error:
@@ -98,6 +109,13 @@ def _exit_code(words: list[str]) -> int:
         logs.tell_bug(error)
         return 1
     return 0
+
+
+def _asks_for_json(words: list[str]) -> bool:
+    given = "=".join(words[: 1 + (words[:1] == ["--log-format"])])
+    if given.startswith("--log-format="):
+        return given == "--log-format=json"
+    return os.environ.get(LOG_FORMAT) == "json"
 
 
 def _log_format_first(words: list[str]) -> list[str]:

@@ -61,7 +61,24 @@ class _Source:
                 f"{folder} holds no scorecard.json; a run folder as `train` leaves it is needed. Give that, or "
                 f"models:/{name}@champion."
             )
-        return cls(model, json.loads(card.read_text(encoding="utf-8")))
+        return cls(model, _card(card))
+
+
+def _card(file: Path) -> dict[str, Any]:
+    """Raises ModelError where it is not what `train` writes."""
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{file} cannot be read: {error}. Take the run from a backup.") from error
+    if not isinstance(card, dict):
+        raise ModelError(
+            f"{file} is no scorecard: a JSON object is needed. Take the run from a backup."
+        )
+    return card
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
 
 
 def recalibrate(
