@@ -120,7 +120,8 @@ def test_the_logistic_finds_what_matters_first():
 
 def test_out_of_fold_scores_cover_the_validation_rows_only():
     folds = time_folds(DATA.keys)
-    tuned = tune_line(Lesson(ENCODING.for_linear(DATA.X), DATA.won), folds)
+    lesson = Lesson(ENCODING.for_linear(DATA.X), DATA.won)
+    tuned = tune_line(lambda fold: lesson, DATA.won, folds)
     judged = np.unique(np.concatenate([fold.valid for fold in folds]))
     assert np.array_equal(np.flatnonzero(~np.isnan(tuned.score)), judged)
 

@@ -4,11 +4,17 @@ Each was seen failing once: with the first row of a lead instead of its last, wi
 the told-once fit alone where every row is a lead, and with rows cut without their leads.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from lead_propensity.model import choosing
+from lead_propensity.model.encoding import Encoding
+from lead_propensity.model.folds import time_folds
 from lead_propensity.model.lines import Lesson, LessonTwice, fit_line, told_once
+from model_world import FEATURES, dataset
 
 KINDS, AHEAD, BASE = 12, 8, -4.0
 """Attributes of a lead, each met or not; looks that the horizon spans; log-odds of a deal per look."""
@@ -82,3 +88,19 @@ def test_some_rows_keep_their_leads():
     part = LessonTwice(matrix, won, leads, said).rows(chosen)
     again = LessonTwice(matrix[chosen], won[chosen], leads[chosen], said)
     assert part.fit(0.1)[1].tolist() == again.fit(0.1)[1].tolist()
+
+
+def test_a_fold_encodes_by_what_it_knew():
+    data = dataset(leads=300, seed=4).part("fit")
+    encoding = Encoding.fit(data.X, data.keys["lead_id"], FEATURES)
+    first, *_, last = time_folds(data.keys)
+    known = np.isin(np.arange(len(data)), first.train)
+    keys = data.keys.assign(won=np.where(known, data.won, 1 - data.won))
+    X = data.X.assign(visits_30d=np.where(known, data.X["visits_30d"], 99.0))
+    later = replace(data, keys=keys, X=X)
+    one, other, wide = (
+        choosing._smooth_of(fold, rows, encoding).matrix[known]
+        for fold, rows in ((first, data), (first, later), (last, data))
+    )
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, wide)

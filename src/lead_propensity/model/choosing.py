@@ -110,8 +110,9 @@ def _tuned(
     chosen = sample_of_leads(train.keys["lead_id"], config.model.trial_rows)
     sample = train if chosen.all() else train.rows(chosen)
     folds = time_folds(sample.keys)
-    line = tune_line(Lesson(encoding.for_linear(sample.X), sample.won), folds)
-    smooth = tune_line(smooth_lesson(sample, _smooth_of_folds(sample, encoding, folds)), folds)
+    plain = Lesson(encoding.for_linear(sample.X), sample.won)
+    line = tune_line(lambda fold: plain, sample.won, folds)
+    smooth = tune_line(lambda fold: _smooth_of(fold, sample, encoding), sample.won, folds)
     trees = None
     if search is not None:
         matrix = encoding.for_trees(sample.X)
@@ -130,11 +131,11 @@ def smooth_lesson(rows: Dataset, encoding: SmoothEncoding) -> LessonTwice:
     return LessonTwice(encoding.for_linear(rows.X), rows.won, leads, said)
 
 
-def _smooth_of_folds(sample: Dataset, encoding: Encoding, folds: Sequence[Fold]) -> SmoothEncoding:
-    """Its index looks at labels, so it learns before the first fold judges."""
-    first = sample.rows(_mask(len(sample), folds[0].train)) if folds else sample
-    names, leads = varying(sample, encoding), first.keys["lead_id"]
-    return SmoothEncoding.fit(first.X, leads, first.won, names)
+def _smooth_of(fold: Fold, sample: Dataset, encoding: Encoding) -> LessonTwice:
+    """Its index looks at labels and its curves at numbers, so each fold learns its own."""
+    known = sample.rows(_mask(len(sample), fold.train))
+    names, leads = varying(sample, encoding), known.keys["lead_id"]
+    return smooth_lesson(sample, SmoothEncoding.fit(known.X, leads, known.won, names))
 
 
 def _base_of_folds(won: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """A logistic line: its arithmetic, and the strength that the folds choose."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -104,23 +104,24 @@ class TunedLine:
     """One value a row, NaN where no fold judged it."""
 
 
-def tune_line(lesson: Lesson, folds: Sequence[Fold]) -> TunedLine:
-    """Try each strength on the folds; without folds the default."""
+def tune_line(
+    lesson_of: Callable[[Fold], Lesson], won: np.ndarray, folds: Sequence[Fold]
+) -> TunedLine:
+    """Try each strength on the folds; without folds the default.
+
+    `lesson_of` gives all rows (n), encoded as the fold could have done it; `won` (n,) are their outcomes.
+    """
     if not folds:
-        return TunedLine(DEFAULT_STRENGTH, {}, np.full(len(lesson.won), np.nan))
-    won = lesson.won
-    scores = {strength: _line_scores(lesson, folds, strength) for strength in STRENGTHS}
+        return TunedLine(DEFAULT_STRENGTH, {}, np.full(len(won), np.nan))
+    scores = {strength: np.full(len(won), np.nan) for strength in STRENGTHS}
+    for fold in folds:
+        lesson = lesson_of(fold)
+        known, judged = lesson.rows(fold.train), lesson.matrix[fold.valid]
+        for strength, score in scores.items():
+            score[fold.valid] = line(judged, *known.fit(strength))
     losses = {
         strength: float(np.mean([np.mean(row_loss(s[f.valid], won[f.valid])) for f in folds]))
         for strength, s in scores.items()
     }
     best = min(losses, key=lambda strength: losses[strength])
     return TunedLine(best, {str(key): loss for key, loss in losses.items()}, scores[best])
-
-
-def _line_scores(lesson: Lesson, folds: Sequence[Fold], strength: float) -> np.ndarray:
-    score = np.full(len(lesson.won), np.nan)
-    for fold in folds:
-        bias, coefficients = lesson.rows(fold.train).fit(strength)
-        score[fold.valid] = line(lesson.matrix[fold.valid], bias, coefficients)
-    return score
