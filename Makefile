@@ -42,10 +42,10 @@ demo: $(INSTALLED)  ## Train, compare and report on a simulated CRM
 	@$(BIN)/lead-propensity demo
 
 test: $(INSTALLED)  ## The fast tests: no service, at most 6 minutes
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not slow" --durations 25
 
 test-slow: $(INSTALLED)  ## The slow tests: full datasets, the built wheel, the README's commands
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile -m slow --durations 10
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist worksteal -m slow --durations 10
 
 soak: $(INSTALLED)  ## Faults and fuzz for long, each time others; SOAK=20 times as many as in CI
 	SOAK=$(or $(SOAK),20) $(BIN)/python -m pytest -q tests/test_faults_kill.py tests/test_faults_fuzz.py

@@ -19,7 +19,7 @@ def multiplier(evidence: float, error: float) -> float:
     `evidence` is the number of independent pieces seen so far, here won leads.
 
     >>> round(multiplier(200, 0.05), 2), round(multiplier(20_000, 0.05), 2)
-    (3.03, 3.44)
+    (3.04, 3.56)
     """
     spread = (-2 * math.log(error) + math.log(1 - 2 * math.log(error))) / TUNED
     grown = max(evidence, 1.0) * spread

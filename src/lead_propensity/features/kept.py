@@ -72,7 +72,7 @@ def mark(column: str, text: str) -> str:
     It is a pseudonym: who guesses the text can check the guess.
 
     >>> mark("channel", "stand of Jane Doe")
-    'sha256:0ade1a1e8e0b5e29'
+    'sha256:1531dff2c1f7c9bf'
     """
     return _MARK + hashlib.sha256(f"{column}:{text}".encode()).hexdigest()[:DIGITS]
 

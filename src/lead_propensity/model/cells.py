@@ -114,8 +114,10 @@ def effective_rows(codes: np.ndarray, group: np.ndarray) -> float:
     """Rows over their mean design effect (at least 1): Rao and Scott, "The analysis of categorical data from
     complex sample surveys" (1981), the first-order correction.
 
-    >>> effective_rows(np.array([0, 0, 1, 1]), np.array(["a", "a", "b", "b"]))
-    2.0
+    A hundred leads, each seen twice in the same cell:
+
+    >>> effective_rows(np.repeat(np.arange(100) % 2, 2), np.repeat(np.arange(100), 2))
+    99.0
     """
     n = len(codes)
     names, place = np.unique(codes, return_inverse=True)
