@@ -31,6 +31,7 @@ from lead_propensity.data.simulate import simulate, write
 from lead_propensity.features import dataset
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.features.windows import DAY_US
+from lead_propensity.files import streamed
 from lead_propensity.model.learners import BaseRate, Blend, BoostedTrees
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.progress import silent
@@ -81,7 +82,7 @@ def write_matrix(folder: Path, leads: int) -> Path:
 
 def read(path: Path, model: PropensityModel) -> Iterator[Dataset]:
     """The matrix, piece by piece."""
-    with pq.ParquetFile(path) as file:
+    with streamed(path) as file:
         names = [name for name in file.schema_arrow.names if name not in model.catalogue.names]
         rules = [name for name in names if name.startswith("rules__")]
         keys = [name for name in names if name not in rules]

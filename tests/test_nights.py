@@ -20,7 +20,8 @@ from factory_postgres import Database
 from factory_scores import DAY, NIGHT, config, scores
 from lead_propensity.errors import ConfigError, DataError
 from lead_propensity.features import snapshots, standing
-from lead_propensity.serving import history, sinks
+from lead_propensity.serving import before, history, sinks
+from lead_propensity.serving.naming import Naming
 from lead_propensity.serving.scoring import SCORES
 from worlds import config as small_config
 from worlds import database
@@ -90,6 +91,18 @@ def test_a_file_of_an_older_version_tells_what_it_has(tmp_path: Path) -> None:
     assert set(night(str(out), NIGHT, BANDS).values()) == {None}, "a rerun knows of nothing before"
     pq.write_table(old, out)
     assert list(night(str(out), NIGHT + DAY, BANDS).values()) == BANDS
+
+
+def test_scores_are_read_back_without_keeping_what_was_read(tmp_path: Path) -> None:
+    rows = 400_000
+    ids = [f"L{number * 7919:012d}" for number in range(rows)]
+    bands = np.random.default_rng(1).choice(["cold", "warm", "hot"], rows).tolist()
+    out = tmp_path / "s.parquet"
+    pq.write_table(scores(rows, NIGHT, band=bands, lead_id=ids), out, row_group_size=20_000)
+    told = [
+        pa.total_allocated_bytes() for _ in before.of_file(out, Naming(SCORES, {}), NIGHT + DAY)
+    ]
+    assert max(told[1:]) <= told[0] + 100_000
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv"])

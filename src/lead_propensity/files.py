@@ -27,6 +27,14 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def streamed(path: Path) -> pyarrow.parquet.ParquetFile:
+    """A Parquet file to read piece by piece: with Arrow's default it would keep all that was read.
+
+    Raises what Arrow raises, and OSError.
+    """
+    return pyarrow.parquet.ParquetFile(path, pre_buffer=False)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A scratch path beside `path` that takes its place when the block ends without an error.

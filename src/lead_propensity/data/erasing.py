@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lead_propensity.errors import DataError
-from lead_propensity.files import replacing
+from lead_propensity.files import replacing, streamed
 
 FORGOTTEN = b"lead_propensity.forgotten"
 """In a Parquet file's own facts: how many rows and leads were taken out of it, as JSON. Counts alone."""
@@ -69,7 +69,7 @@ class Eraser:
 
     def _parquet(self, path: Path, any_column: bool) -> Erased:
         wanted = pa.array(sorted(self.ids), pa.string())
-        with pq.ParquetFile(path) as file:
+        with streamed(path) as file:
             schema = file.schema_arrow
             places = self._asked(schema.names, any_column, schema.metadata)
             if not places:
@@ -87,7 +87,7 @@ class Eraser:
 
     def _rewrite_parquet(self, found: Erased, places: Sequence[int]) -> None:
         wanted = pa.array(sorted(self.ids), pa.string())
-        with _in_place_of(found.path) as scratch, pq.ParquetFile(found.path) as file:
+        with _in_place_of(found.path) as scratch, streamed(found.path) as file:
             kept = file.schema_arrow.with_metadata(_counted(file.schema_arrow, found))
             with pq.ParquetWriter(scratch, kept, compression="zstd") as writer:
                 for batch in file.iter_batches(_AT_ONCE):

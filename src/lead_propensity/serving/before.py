@@ -7,10 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
 from lead_propensity.errors import DataError
-from lead_propensity.files import DEFUSED
+from lead_propensity.files import DEFUSED, streamed
 from lead_propensity.serving.naming import Naming
 
 BEFORE = pa.schema([("lead_id", pa.string()), ("band", pa.string())])
@@ -83,7 +82,7 @@ def _rows(path: Path, names: dict[str, str]) -> Iterator[pa.Table]:
 
 
 def _parquet(path: Path, names: dict[str, str]) -> Iterator[pa.RecordBatch]:
-    with pa.parquet.ParquetFile(path) as file:
+    with streamed(path) as file:
         there = _there(file.schema_arrow.names, names)
         yield from file.iter_batches(AT_ONCE, columns=there)
 
