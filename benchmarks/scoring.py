@@ -40,7 +40,7 @@ from lead_propensity.serving.drifting import Watched
 from measuring import Measured, alone, measured
 
 BAR = 1.5
-GROWTH = 1.5
+GROWTH = 1.1
 """Four times the leads may take so many times the memory at most."""
 PIECE = 100_000
 NIGHT = 20_454 * DAY_US
