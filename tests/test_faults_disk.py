@@ -3,11 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from lead_propensity import pipeline
+from lead_propensity.config import load
 from lead_propensity.data.simulate import simulate, write
+from lead_propensity.errors import ConfigError
+from lead_propensity.serving import records
 
 Run = Callable[[str], tuple[int, str, str]]
 FEW = (
@@ -77,6 +82,28 @@ def test_scores_that_do_not_fit_leave_the_old_ones(
     assert (code, "cannot be written" in err, "Traceback" in err) == (2, True, False), err
     assert (place / f"s.{ending}").read_bytes() == b"old scores"
     assert not list(place.glob(".*.part"))
+
+
+def test_a_record_that_does_not_fit_is_seen_before_the_scores_are_replaced(
+    world: Path, disk: Callable[[int], Path], tmp_path: Path
+) -> None:
+    place, out = disk(200), tmp_path / "s.csv"
+    config = load(world / "world" / "config.yaml", [f"score.records={place}"])
+    out.write_bytes(b"old scores")
+
+    def fill(phase: str, done: int, total: int) -> None:
+        if (phase, done) == ("scoring", 1):
+            with suppress(OSError), (place / "filler").open("wb", buffering=0) as file:
+                while file.write(b"x" * 4096):
+                    pass
+
+    with pytest.raises(ConfigError, match=r"record of the run cannot be written: .*No space left"):
+        pipeline.score(config, world / "run", out, progress=fill)
+    assert out.read_bytes() == b"old scores"
+    assert (place / "runs.jsonl").read_bytes() == b"", "half a line is taken away"
+    (place / "filler").unlink()
+    pipeline.score(config, world / "run", out)
+    assert [one["outcome"] for one in records.read(place)] == ["done"]
 
 
 def test_a_run_folder_that_does_not_fit_is_not_there_and_nothing_of_it_stays(

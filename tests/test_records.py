@@ -305,6 +305,7 @@ def test_every_limit_that_is_passed_is_named_at_once_and_the_old_scores_stay(
         scored(config, run, out, 7.001, max_quarantine_share=0.0, **world)
     assert out.read_bytes() == before
     record = records.read(tmp_path / "s.records")[-1]
+    assert list(record["seconds"]) == ["loading the model", "checking", "total"], "at once"
     kept = [without_cells(reason) for reason in told.value.reasons]
     assert (record["outcome"], record["why"]) == ("refused", kept)
     assert "of lead '" in told.value.reasons[0]
@@ -313,12 +314,35 @@ def test_every_limit_that_is_passed_is_named_at_once_and_the_old_scores_stay(
     for part in (
         r"leads: \d+ of \d+ rows .* data\.max_quarantine_share",
         r"the data end at 2025-12-31T00:00:00\+00:00, 7\.0 days before .*at most 7 days .*max_data_age_days",
-        r"industry: .* when it was trained 0\.0% did, and at most 20\.0% more.*score\.limits\.max_unseen_share",
         r"events: .*\('hologram'\); at most 20\.0% may.*score\.limits\.max_unknown_events_share",
-        r"The old scores stay as they are\.$",
+        r"No scores are written; those that were there stay as they are\.$",
     ):
         assert re.search(part, text, re.MULTILINE)
-    assert record["counts"]["read"] > 0
+
+
+def test_values_that_the_model_does_not_know_are_refused_once_the_leads_are_looked_at(
+    config: Config, run: TrainedRun, tmp_path: Path, world: dict[str, Any]
+) -> None:
+    out = tmp_path / "s.parquet"
+    scored(config, run, out)
+    before = out.read_bytes()
+    said = r"industry: .* when it was trained 0\.0% did, and at most 20\.0% more.*score\.limits\.max_unseen_share"
+    with pytest.raises(Refused, match=said):
+        scored(config, run, out, leads=world["leads"])
+    assert out.read_bytes() == before
+    record = records.read(tmp_path / "s.records")[-1]
+    assert (record["outcome"], record["counts"]["read"] > 0) == ("refused", True)
+
+
+@pytest.mark.parametrize(("few", "says"), [(limits.FEWEST - 1, 0), (limits.FEWEST, 2)])
+def test_a_share_of_few_leads_or_events_is_no_reason(
+    config: Config, run: TrainedRun, few: int, says: int
+) -> None:
+    model = pipeline.load_model(run.folder)
+    counts = {limits.LEADS: few, limits.UNSEEN + "industry": few, limits.EVENTS: few}
+    counts |= {limits.UNKNOWN: few, f"{limits.UNKNOWN}: hologram": few}
+    told = [*limits.unseen(config, model, counts), *limits.unknown_events(config, counts)]
+    assert len(told) == says
 
 
 def test_at_a_limit_a_run_is_done_and_just_beyond_it_is_refused(
@@ -370,6 +394,39 @@ def test_features_of_another_program_are_refused(
         Refused, match=rf"version {VERSION}, this program makes version {VERSION + 1}"
     ):
         scored(config, run, tmp_path / "s.parquet")
+    (record,) = records.read(tmp_path / "s.records")
+    assert list(record["seconds"]) == ["loading the model", "total"], "before a table is read"
+
+
+# When the record cannot be written.
+
+
+@pytest.mark.parametrize(
+    ("moment", "says", "new"),
+    [
+        (("checking", 0), "the record of the run cannot be written: ", False),
+        (
+            ("writing", 1),
+            "the new scores are in .*s.parquet, but the record of the run cannot",
+            True,
+        ),
+    ],
+)
+def test_a_record_that_cannot_be_written_is_seen_before_scores_are_replaced_or_said_after(
+    config: Config, run: TrainedRun, tmp_path: Path, moment: tuple[str, int], says: str, new: bool
+) -> None:
+    out, runs = tmp_path / "s.parquet", tmp_path / "s.records" / "runs.jsonl"
+    pipeline.score(config, run.folder, out, NIGHT)
+    before = out.read_bytes()
+
+    def block(phase: str, done: int, total: int) -> None:
+        if (phase, done) == moment:
+            runs.unlink()
+            runs.mkdir()
+
+    with pytest.raises(ConfigError, match=says):
+        pipeline.score(config, run.folder, out, progress=block)
+    assert (out.read_bytes() != before) == new
 
 
 def test_the_scores_of_two_nights(config: Config, run: TrainedRun, tmp_path: Path) -> None:

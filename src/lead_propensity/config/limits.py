@@ -11,7 +11,8 @@ Age = Annotated[float, Field(ge=0, le=36_500)]
 
 
 class LimitsConfig(Strict):
-    """Beyond these limits `score` refuses: it ends with exit code 3, and the old scores stay."""
+    """Beyond these limits `score` refuses: it ends with exit code 3, and the old scores stay. Fewer than five leads or
+    events that the model does not know are no reason."""
 
     max_data_age_days: Age = 7
     """So long before the moment of scoring may the data end."""

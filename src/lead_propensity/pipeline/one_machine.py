@@ -15,7 +15,7 @@ from lead_propensity.data.database import opened
 from lead_propensity.data.moments import microseconds
 from lead_propensity.data.tables import Check
 from lead_propensity.data.workroom import Allowance
-from lead_propensity.errors import ConfigError, DataError, Refused
+from lead_propensity.errors import ConfigError, DataError
 from lead_propensity.features import dataset, exported, matrix, standing
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model import wording
@@ -61,6 +61,14 @@ class Asked:
                 "every_row is for rows as exported. Give --as-of for an event history."
             )
 
+    def require_fit(self, model: PropensityModel) -> None:
+        """What the config and the model tell before a table is read. Raises Refused, DataError, ModelError."""
+        limits.require(limits.other_features(model))
+        if self.as_exported:
+            matrix.require_shape(model.catalogue.definition, as_exported=True)
+        else:
+            dataset.require_tables(self.config, model.catalogue, night.card_of(model))
+
 
 @dataclass(frozen=True)
 class Done:
@@ -89,7 +97,16 @@ class _Night:
     words: Wording | None
     watched: Watched
     tally: Counter[str] = field(default_factory=Counter)
-    """Of the leads and events so far, see `limits.tally`."""
+    """Of the leads so far, see `limits.tally`."""
+
+    def judge_tables(self) -> None:
+        """By all that the tables alone tell, before a feature is computed. Raises Refused."""
+        config, found = self.asked.config, self.found
+        events: Counter[str] = Counter()
+        if self.moment is not None:
+            events = limits.tally_events(self.con, config, self.model, self.moment)
+        late = limits.stale(config, found.exported_at, self.moment)
+        limits.require((*found.excess, *late, *limits.unknown_events(config, events)))
 
     def leads(self) -> tuple[Iterator[Dataset], Dataset, int]:
         """The leads to score in pieces, the cohorts that tell the level, and where it is asked for.
@@ -103,7 +120,6 @@ class _Night:
             card = night.card_of(model)
             rows = matrix.build(con, model.catalogue, card, self.told.clock, self.allowance)
             return iter([rows.part("scoring")]), rows, place
-        dataset.require_tables(config, model.catalogue, night.card_of(model))
         standing.make(con, config.snapshots, self.moment)
         past = night.past(con, config, model, self.moment, self.allowance)
         pieces = night.open_leads(con, config, model, self.moment, self.told.clock, self.allowance)
@@ -114,8 +130,6 @@ class _Night:
         excluded = self.model.catalogue.definition["exclude_events"]
         if self.moment is not None:
             standing.make_last_events(self.con, excluded, self.moment)
-            events = limits.tally_events(self.con, self.asked.config, self.model, self.moment)
-            self.tally.update(events)
         try:
             history.remember(self.con, sink.previous(self.moment))
         except DataError as error:
@@ -152,11 +166,10 @@ def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
         told.look(found, moment)
         if not asked.dry_run:
             account.set_aside(con, found, told.folder)
-        refusals = limits.refusals(config, found, model, moment)
-        limits.require(refusals, found, model)
         watched = Watched(model)
-        told.clock("scoring", 0, 1)
         job = _Night(asked, model, told, con, allowance, found, moment, words, watched)
+        job.judge_tables()
+        told.clock("scoring", 0, 1)
         pieces, past, place = job.leads()
         job.remember(sink)
         unscored = standing.counts(con)
@@ -164,11 +177,10 @@ def score(asked: Asked, model: PropensityModel, told: Account) -> Done:
         def judge(passed: sinks.Counted) -> None:
             told.count(found, passed.bands, passed.changes, unscored)
             told.tell(drift=watched.figures(config.monitor))
-            reasons = (*refusals, *limits.shares(config, model, job.tally))
-            if reasons:
-                raise Refused(*reasons, then=limits.KEPT)
+            limits.require(limits.unseen(config, model, job.tally))
             told.clock("scoring", 1, 1)
             if not asked.dry_run:
+                told.make_sure()
                 told.clock("writing", 0, 1)
 
         if not asked.dry_run:  # before the scores: what fails here leaves the old ones

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lead_propensity.config import Config
-from lead_propensity.data.moments import words
+from lead_propensity.data.moments import iso, words
 from lead_propensity.data.tables import Check
-from lead_propensity.errors import ConfigError, Refused
-from lead_propensity.features import dataset, standing
+from lead_propensity.errors import ConfigError
+from lead_propensity.features import standing
 from lead_propensity.features.windows import DAY_US
 from lead_propensity.files import is_there
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.pipeline import one_machine
 from lead_propensity.pipeline.one_machine import Asked
 from lead_propensity.progress import Progress, silent
-from lead_propensity.serving import account, distributed, limits, night
+from lead_propensity.serving import account, distributed, limits
 from lead_propensity.serving.account import Account
 from lead_propensity.tracking.registry import fetch
 
@@ -87,6 +87,7 @@ def score(
         model = load_model(model_source)
         told.clock("loading the model", 1, 1)
         told.meet(model)
+        asked.require_fit(model)
         if config.engine.kind == "spark":
             return _scored_on_spark(asked, model, told)
         return _scored_here(asked, model, told)
@@ -109,7 +110,8 @@ def _scored_on_spark(asked: Asked, model: PropensityModel, told: Account) -> Sco
     distributed.require_folder_name(out)
     moment = asked.moment(distributed.data_until(config))
     assert moment is not None, "Spark is not asked for rows as exported"
-    dataset.require_tables(config, model.catalogue, night.card_of(model))
+    told.tell(as_of=iso(moment))
+    limits.require(limits.stale(config, distributed.data_until(config), moment))
 
     def judge(done: distributed.Done) -> None:
         unscored = {one: done.facts[one] for one in standing.REASONS if one in done.facts}
@@ -117,10 +119,9 @@ def _scored_on_spark(asked: Asked, model: PropensityModel, told: Account) -> Sco
         if config.data.exported_at is None:
             told.tell(data_until=None)
         told.count(done.found, done.facts, done.facts, unscored)
-        refusals = limits.refusals(config, done.found, model, moment)
-        reasons = (*refusals, *limits.shares(config, model, done.facts))
-        if reasons:
-            raise Refused(*reasons, then=limits.KEPT)
+        unknown = limits.unknown_events(config, done.facts)
+        limits.require((*done.found.excess, *limits.unseen(config, model, done.facts), *unknown))
+        told.make_sure()
 
     done = distributed.score(config, model, out, moment, told.clock, judge)
     notes = _notes(done.found, model, moment, done.facts.get(standing.UNCLEAR, 0))

@@ -1,5 +1,6 @@
 """What a run of `score` tells of itself: its record, the leads it could not score, the rows it set aside."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +30,8 @@ from lead_propensity.serving.history import CHANGES
 
 ASIDE = "row in quarantine: "
 """Before the reason for which the row of a lead was set aside."""
+ROOM = 2_000
+"""Bytes that a record may grow by after scores are replaced: the last seconds."""
 _LISTED = pa.schema([("lead_id", pa.string()), ("reason", pa.string())])
 _TABLES = ("leads", "attributes", "events", "deals", "exported")
 
@@ -91,6 +94,10 @@ class Account:
             bands=told, band_changes=moved, counts=counted(found, sum(told.values()), unscored)
         )
 
+    def make_sure(self) -> None:
+        """That the record can be written; ask before scores are replaced. Raises ConfigError."""
+        records.prove(self.folder, len(json.dumps(self.record)) + ROOM)
+
     def close(self, outcome: str, why: tuple[str, ...] = (), write: bool = True) -> None:
         """Tell how the run ended, and write the record: it outlives the leads, so no message in it quotes one."""
         seconds = {name: round(spent, 3) for name, spent in self.clock.seconds.items()}
@@ -106,7 +113,7 @@ def kept(config: Config, out: str, progress: Progress, dry_run: bool) -> Iterato
     """The account of a run; its record is written however the block ends, unless the process is killed.
 
     A dry run writes nothing. Raises ConfigError where `out` names no place for scores, or the record
-    cannot be written.
+    cannot be written: that is seen before the work, again before scores are replaced, and else said.
     """
     account = Account(config, out, progress)
     if dry_run:
@@ -121,7 +128,10 @@ def kept(config: Config, out: str, progress: Progress, dry_run: bool) -> Iterato
         with suppress(ConfigError):  # what went wrong first is what the user must hear
             account.close(outcome, _why(error))
         raise
-    account.close("done")
+    try:
+        account.close("done")
+    except ConfigError as error:
+        raise ConfigError(f"the new scores are in {out}, but {error}") from error
 
 
 def _why(error: BaseException) -> tuple[str, ...]:

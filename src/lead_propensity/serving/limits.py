@@ -1,14 +1,13 @@
 """When scores are not to be acted on: every limit that is passed, with what to do. `score.limits` holds them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import duckdb
 import pandas as pd
 
 from lead_propensity.config import Config
 from lead_propensity.data.moments import iso, words
-from lead_propensity.data.tables import Check
 from lead_propensity.errors import Refused
 from lead_propensity.features import kept, vocabulary
 from lead_propensity.features.catalogue import VERSION
@@ -21,41 +20,39 @@ LEADS, UNSEEN = "leads", "unseen "
 EVENTS, UNKNOWN = "events", "unknown events"
 NAMED = 3
 """Unknown types that a message names."""
-KEPT = "The old scores stay as they are."
+FEWEST = 5
+"""Fewer leads or events than this that the model does not know are no reason to refuse, whatever their share."""
+KEPT = "No scores are written; those that were there stay as they are."
 
 
-def refusals(
-    config: Config, found: Check, model: PropensityModel, moment: int | None
-) -> tuple[str, ...]:
-    """What the tables and the model alone tell; `moment` in int64 microseconds, None: as exported."""
+def require(told: Iterable[str]) -> None:
+    """Raises Refused with all that is told, if anything is."""
+    reasons = tuple(told)
+    if reasons:
+        raise Refused(*reasons, then=KEPT)
+
+
+def other_features(model: PropensityModel) -> Iterator[str]:
+    """What the model alone tells."""
     version = model.catalogue.definition["version"]
-    told = [*found.excess]
     if version != VERSION:
-        told.append(
+        yield (
             f"the model's features are of version {version}, this program makes version {VERSION}: it would be fed "
             "with what it never saw. Train it again, or score with the program that trained it."
         )
-    if moment is not None and found.exported_at >= 0:
-        told += _stale(found.exported_at, moment, config.score.limits.max_data_age_days)
-    return tuple(told)
 
 
-def require(told: tuple[str, ...], found: Check, model: PropensityModel) -> None:
-    """Raises Refused at once where the work cannot go on: without rows, or with other features."""
-    emptied = any(count.kept == 0 for count in found.counts)
-    if told and (emptied or model.catalogue.definition["version"] != VERSION):
-        raise Refused(*told, then=KEPT)
-
-
-def _stale(data_until: int, moment: int, max_days: float) -> list[str]:
-    if moment - data_until <= max_days * DAY_US:
-        return []
+def stale(config: Config, data_until: int, moment: int | None) -> Iterator[str]:
+    """What the ages of the data tell: int64 microseconds; `data_until` -1: nobody knows, `moment` None: as exported."""
+    max_days = config.score.limits.max_data_age_days
+    if moment is None or data_until < 0 or moment - data_until <= max_days * DAY_US:
+        return
     days = (moment - data_until) / DAY_US
-    return [
+    yield (
         f"the data end at {words(data_until)}, {days:,.1f} days before the moment of scoring, {words(moment)}; at "
         f"most {max_days:g} days may lie between. Bring newer data (is data.exported_at still right?), or raise "
         "score.limits.max_data_age_days."
-    ]
+    )
 
 
 def warnings(config: Config, model: PropensityModel, moment: int | None) -> tuple[str, ...]:
@@ -90,24 +87,25 @@ def tally_events(
     return Counter(told) + Counter(dict(unknown.most_common(NAMED)))
 
 
-def shares(config: Config, model: PropensityModel, found: Mapping[str, int]) -> Iterator[str]:
-    """What the counts of all leads (`tally`, `tally_events`) say."""
+def unseen(config: Config, model: PropensityModel, found: Mapping[str, int]) -> Iterator[str]:
+    """What the counts of all leads say, see `tally`."""
     limits, leads = config.score.limits, found.get(LEADS, 0)
     for column in _categories(model):
         count = found.get(UNSEEN + column.name, 0)
-        if leads and count / leads - column.rare > limits.max_unseen_share:
+        if count >= FEWEST and count / leads - column.rare > limits.max_unseen_share:
             yield (
                 f"{column.name}: {count:,} of {leads:,} leads ({count / leads:.1%}) show a value that the model does "
                 f"not know; when it was trained {column.rare:.1%} did, and at most {limits.max_unseen_share:.1%} more "
                 "may. Has the field been renamed or coded anew? Mend it in the source, train again, or raise "
                 "score.limits.max_unseen_share."
             )
-    yield from _unknown_events(found, limits.max_unknown_events_share)
 
 
-def _unknown_events(found: Mapping[str, int], limit: float) -> Iterator[str]:
+def unknown_events(config: Config, found: Mapping[str, int]) -> Iterator[str]:
+    """What the counts of all events say, see `tally_events`."""
     events, unknown = found.get(EVENTS, 0), found.get(UNKNOWN, 0)
-    if events and unknown / events > limit:
+    limit = config.score.limits.max_unknown_events_share
+    if unknown >= FEWEST and unknown / events > limit:
         named = [name for name in found if name.startswith(f"{UNKNOWN}: ")]
         first = sorted(named, key=lambda name: (-found[name], name))[:NAMED]
         examples = ", ".join(repr(kept.shown(name.removeprefix(f"{UNKNOWN}: "))) for name in first)

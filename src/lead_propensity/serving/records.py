@@ -8,12 +8,14 @@ scores.records/
 ```
 """
 
+import errno
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -66,28 +68,53 @@ def require(folder: Path) -> None:
             f"the records of the runs cannot be kept in {folder}: {', '.join(map(str, wrong))} is in the way. "
             "Remove it, or give another folder in score.records."
         )
+    prove(folder)
 
 
 def append(folder: Path, record: Mapping[str, Any]) -> None:
-    """Add a line. What a killed run left of its own is taken away first.
-
-    Raises ConfigError where the folder cannot be written.
-    """
+    """Add a line. Raises ConfigError where the folder cannot be written."""
     line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    with _at_the_end(folder) as file:
+        _put(file, line.encode())
+
+
+def prove(folder: Path, room: int = 0) -> None:
+    """See that a line of so many bytes can be added, and add none. Raises ConfigError where it cannot."""
+    with _at_the_end(folder) as file:
+        whole = file.tell()
+        try:
+            _put(
+                file, b" " * room
+            )  # without a line's end: nobody reads it, also of a run killed here
+        finally:
+            file.truncate(whole)
+
+
+@contextmanager
+def _at_the_end(folder: Path) -> Iterator[FileIO]:
+    """The file of the records behind its last whole line: what a killed run left of its own is taken away.
+
+    Raises ConfigError for what the system refuses.
+    """
     path = folder / RUNS
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Lock.waited(folder / ".lock"), path.open("a+b") as file:
+        with Lock.waited(folder / ".lock"), path.open("a+b", buffering=0) as file:
             file.seek(0)
             file.truncate(_whole(file.read()))
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+            file.seek(0, os.SEEK_END)
+            yield file
     except OSError as error:
         raise ConfigError(
             f"the record of the run cannot be written: {path}: {error}. Make room there, or name another folder "
             "in score.records."
         ) from error
+
+
+def _put(file: FileIO, content: bytes) -> None:
+    if file.write(content) < len(content):  # the rest would find no room
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(file.fileno())
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
