@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.1
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow soak check lint types rooms bpic2012 bench bench-features bench-truth bench-reasons bench-quality bench-postgres bench-scoring lock clean
+.PHONY: help install demo test test-slow soak check lint types rooms bpic2012 bench bench-features bench-truth bench-reasons bench-quality bench-postgres bench-scoring bench-monitoring lock clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,9 @@ bench-postgres: $(INSTALLED)  ## Scores through PostgreSQL and back, beside a ba
 
 bench-scoring: $(INSTALLED)  ## Scoring from ready features, beside the members' bare predictions; LEADS=1000000
 	$(BIN)/python benchmarks/scoring.py --leads $(or $(LEADS),1000000)
+
+bench-monitoring: $(INSTALLED)  ## Watching scores of 250,000 and 1,000,000 leads a night; SIZES="250000 1000000"
+	$(BIN)/python benchmarks/monitoring.py --leads $(or $(SIZES),250000 1000000)
 
 # uv reads its own settings for mirrors; the lock stays free of addresses and of paths.
 lock:  ## Resolve requirements.lock anew with uv (UPGRADE=1 takes the newest versions)

@@ -4,7 +4,8 @@ Broken on purpose, seen red: an outcome judged a microsecond before it is final;
 that had closed before; snapshots taken for leads in the errors; an interval for one look where every night looks;
 a level off by its value alone; a promise of cold; another model's scores pooled; scores after `--as-of` looked at;
 exit code 0 for an advice; leads older than those of training in the level; drift of one night taken for lasting;
-the last quarter not judged by itself; a later run's refusal told as of an earlier day.
+the last quarter not judged by itself; a later run's refusal told as of an earlier day; events read where a day is
+given, and not read where nothing else tells when the data end.
 """
 
 import json
@@ -112,6 +113,24 @@ def test_what_became_known_later_is_not_seen_as_of_then(nights: Nights, tmp_path
     assert [one["state"] for one in then["moments"]].count("judged") == 1
     assert all(one["as_of"] <= final.isoformat() for one in then["moments"])
     assert len(then["moments"]) == sum(night <= final for night in NIGHTS)
+
+
+def test_events_are_read_only_where_they_may_tell_when_the_data_end(
+    nights: Nights, tmp_path: Path
+) -> None:
+    """With a day or `data.exported_at` what leads did is not opened: here it is no Parquet at all."""
+    broken = copied(nights.world, tmp_path / "broken")
+    (broken / "events.parquet").write_bytes(b"no table")
+    declared = watch(nights, tmp_path, broken).found
+    end = pd.Timestamp(declared["data_until"]).to_pydatetime()
+    keys = ["data.exported_at=null"]
+    given = watch(nights, tmp_path, broken, as_of=end, keys=keys).found
+    with pytest.raises(DataError, match=r"events\.parquet"):
+        watch(nights, tmp_path, broken, keys=keys)
+    assert declared["pooled"] == watch(nights, tmp_path).found["pooled"]
+    assert [one["state"] for one in given["moments"]] == [
+        one["state"] for one in declared["moments"]
+    ]
 
 
 def test_where_far_more_deals_come_recalibration_is_advised(

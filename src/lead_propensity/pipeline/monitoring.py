@@ -70,7 +70,7 @@ def monitor(
     model = load_model(model_source or f"models:/{config.registered_name}@champion")
     require_shape(model.catalogue.definition, as_exported=False)
     with opened(config.engine) as (con, _):
-        exported_at = checked(con, config, progress).exported_at
+        exported_at = checked(con, _ending_known(config, as_of), progress).exported_at
         now = exported_at if as_of is None else microseconds(as_of, config.data.timezone)
         progress("judging", 0, 1)
         past = reading.past_scores(str(scores), config, now)
@@ -90,6 +90,17 @@ def monitor(
     write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", place.with_suffix(".json"))
     run_id = log_watch(config.name, found, place) if log else None
     return Monitored(found, place, run_id)
+
+
+def _ending_known(config: Config, as_of: datetime | None) -> Config:
+    """Without events and attributes, which tell no outcome, unless they may tell when the data end.
+
+    As of a day that was given, the leads and deals themselves tell it early enough: nothing is judged too soon.
+    """
+    if config.data.exported_at is None and as_of is None:
+        return config
+    outcomes_only = config.data.model_copy(update={"attributes": None, "events": None})
+    return config.model_copy(update={"data": outcomes_only})
 
 
 def _require_page(place: Path, scores: str | Path) -> None:
