@@ -203,6 +203,18 @@ def test_the_same_again_gives_the_same_bytes(
         assert files(again.folder / folder) == files(done.folder / folder)
 
 
+def test_report_and_compare_say_where_its_figures_stand(
+    done: RecalibratedRun, trained: TrainedRun, command_line: Callable
+):
+    """Its scorecard is none of `train`, and it keeps no predictions."""
+    for line in (f"report {done.folder}", f"compare {trained.folder} {done.folder}"):
+        code, _, error = command_line(line)
+        told = " ".join(error.split())
+        assert code == 2
+        assert "is what `recalibrate` leaves" in told
+        assert f"{done.folder}/report.html" in told.replace(" ", "")
+
+
 # Into the registry, through the gate
 
 

@@ -54,6 +54,12 @@ def read(folder: Path | str) -> StoredRun:
     """Raises DataError where the folder is no run, its files cannot be read, or are too old."""
     place = Path(folder)
     missing = [name for name in FILES if not is_there(place / name)]
+    if missing == [FILES[1]] and _is_recalibrated(place / FILES[0]):
+        raise DataError(
+            f"{place} is what `recalibrate` leaves: its scorecard, and no {FILES[1]} to compute figures from. "
+            f"Its page {place / 'report.html'} compares before and after on the same leads; `lead-propensity promote "
+            "--dry-run` judges it beside the champion. Here a run folder is needed as `train` leaves it."
+        )
     if missing:
         found = "no such folder" if not is_there(place) else f"{' and '.join(missing)} not found"
         raise DataError(
@@ -111,10 +117,19 @@ def _changed(run: StoredRun, apart: Iterable[Difference]) -> str:
     )
 
 
+def _is_recalibrated(file: Path) -> bool:
+    """Whether the scorecard is one of `recalibrate`; one that cannot be read is not."""
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(card, dict) and "recalibrated_from" in card
+
+
 def _card(file: Path) -> dict[str, Any]:
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} cannot be read: {error}. Restore it, or train again.") from error
     lacking = [name for name in SECTIONS if not isinstance(card, dict) or name not in card]
     if lacking:
