@@ -85,6 +85,7 @@ DIRT: dict[str, Sequence[Sequence[str]]] = {
         ("", "2024-02-01T00:00:00Z", "visit", "web", "1", ""),
         ("", "2024-02-02T00:00:00Z", "visit", "web", "1", ""),
         ("gone", "2024-02-01T00:00:00Z", "visit", "web", "1", ""),
+        ("L90", "2024-02-01T00:00:00Z", "visit", "web", "1", ""),
         ("L7", "2024-02-30T00:00:00Z", "visit", "web", "1", ""),
         ("L9", "2024-02-30T00:00:00Z", "visit", "web", "1", ""),
         ("L8", "2024-02-03T00:00:00Z", "visit", "web", "much", ""),
@@ -107,7 +108,7 @@ def test_counts_and_findings_are_those_of_one_machine(tmp_path: Path, chunk_rows
     assert found.counts == whole.counts
     assert found.quarantined == whole.quarantined
     assert found.problems == whole.problems == found.excess == ()
-    assert len({finding.reason for finding in found.quarantined}) == 12
+    assert len({finding.reason for finding in found.quarantined}) == 13
     aside = sum(finding.count for finding in found.quarantined)
     assert aside == sum(count.rows - count.kept for count in found.counts)
 

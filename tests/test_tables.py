@@ -156,6 +156,24 @@ def test_a_bad_row_is_set_aside_with_its_reason_and_an_example(
     counts_add_up(result)
 
 
+def test_rows_of_a_lead_that_was_set_aside_are_no_orphans(tmp_path: Path) -> None:
+    """Nor does a lead without an id make orphans of them, or a second row of a lead that is kept."""
+    leads = [("X", "soon", "", ""), ("", NOON, "", ""), CLEAN["leads"][0]]
+    rows = {
+        **plus("leads", *leads),
+        **plus("events", *((lead, NOON, "visit", "", "", "") for lead in ("X", "gone", "L0"))),
+        **plus("deals", ("X", NOON, "lost", "1", "")),
+    }
+    result = history(tmp_path, rows, exported_at=EXPORT)
+    told = {name: n for name, n in result.reasons().items() if not name.startswith("leads")}
+    assert told == {
+        "events: lead in quarantine": 1,
+        "events: orphan: no such lead": 1,
+        "deals: lead in quarantine": 1,
+    }
+    counts_add_up(result)
+
+
 @pytest.mark.parametrize(
     ("table", "row"),
     [

@@ -106,7 +106,11 @@ def _rules(raw: RawTable, exported_at: int) -> list[Rule]:
         needed.append("lead_id")
     rules += [Rule(f"no {column}", column, f"s.{column} IS NULL") for column in needed]
     if raw.name not in ("leads", "exported"):
-        rules.append(Rule("orphan: no such lead", "lead_id", "l.created_at IS NULL"))
+        aside = "s.lead_id IN (SELECT lead_id FROM judged_leads WHERE reason IS NOT NULL)"
+        rules += [
+            Rule("lead in quarantine", "lead_id", f"l.created_at IS NULL AND {aside}"),
+            Rule("orphan: no such lead", "lead_id", "l.created_at IS NULL"),
+        ]
     if isinstance(raw.declared, DealsSource):
         words = ", ".join(literal(word) for word in (*raw.declared.won, *raw.declared.lost))
         rules += [
