@@ -6,6 +6,7 @@ read passed over in silence; quarantine with other names of columns left alone; 
 stopping all; `score.records` not looked at.
 """
 
+import gzip
 import json
 import os
 import signal
@@ -85,6 +86,33 @@ def test_a_csv_loses_those_records_and_no_byte_more(place: Path) -> None:
     forget(Named(frozenset({"L1", "=L4"}), 0), [path])
     kept = '\ufefflead_id,note\r\nL0,"two\nlines, ""quoted"""\r\nL5,L1\r\n'.encode()
     assert path.read_bytes() == kept + b"L2,caf\xe9\n"
+
+
+def test_a_packed_csv_and_one_with_other_delimiters_lose_those_records(place: Path) -> None:
+    packed, semicolons = place / "old.csv.gz", place / "export.csv"
+    packed.write_bytes(gzip.compress(b"a,lead_id\n1,L1\n2,L2\n"))
+    semicolons.write_text("lead_id;note\nL1;x\nL2;a,b\n")
+    (place / "cut.csv.gz").write_bytes(packed.read_bytes()[:20])
+    done = forget(GONE, [place])
+    assert gzip.decompress(packed.read_bytes()) == b"a,lead_id\n2,L2\n"
+    assert semicolons.read_text() == "lead_id;note\nL2;a,b\n"
+    assert [one.split(": ")[0] for one in done.unread] == [f"{place}/cut.csv.gz cannot be read"]
+
+
+def test_files_of_other_kinds_are_named_but_for_those_that_runs_leave(
+    place: Path, command_line: CommandLine
+) -> None:
+    run = leave(place / "models", predictions(20))
+    for name in ("report.html", "model/digests.json", "model/fit.txt", "private/calls.xlsx"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("")
+    (run / ".old.parquet.7.part").write_text("half a file of a dead run")
+    (place / "gone.txt").write_text("L1\n")
+    code, told, _ = command_line("forget --lead-id-file gone.txt")
+    named = "models/.old.parquet.7.part, models/private/calls.xlsx\n"
+    assert (code, f"Neither Parquet nor CSV, and not looked into: {named}" in told) == (0, True)
+    code, _, errors = command_line("forget --lead-id-file gone.txt --in gone.txt")
+    assert (code, "--in gone.txt is neither Parquet, CSV nor CSV.gz" in errors) == (2, True)
 
 
 def test_records_and_quarantine_of_other_names_are_cleared(place: Path) -> None:
@@ -294,7 +322,7 @@ def test_the_command_says_what_went_and_where_else_to_look(
     code, shown, _ = command_line(line)
     assert code == 0
     for told in (
-        "2 rows of 2 leads are gone", "3 leads named (1 lines repeat one): 2 found, 1 in none",
+        "2 rows of 2 leads gone", "3 leads named (1 line too many): 2 found, 1 in none of 1 file.",
         "left alone: other.csv", 'DELETE FROM "crm"."lead_scores" WHERE "lead_id" IN', "train again",
     ):  # fmt: skip
         assert told in shown

@@ -10,8 +10,8 @@ from lead_propensity.cli.screen import console
 from lead_propensity.config import load
 from lead_propensity.errors import DataError
 
-MOST_PASSED = 5
-"""Files without ids that are named."""
+MOST_NAMED = 5
+"""Files that were left alone and are named."""
 
 
 @app.command(
@@ -43,8 +43,9 @@ def forget(
 ) -> None:
     """Take leads out of scores, records, test predictions and private folders, and say where else they may be.
 
-    Every Parquet and CSV file at or below the places is looked through, and rewritten at once where it holds one of
-    the leads. The same call again does no harm. Exit code 2 where a file could not be looked through or is in use.
+    Every Parquet, CSV and CSV.gz file at or below the places is looked through, and rewritten at once where it holds
+    one of the leads. The same call again does no harm. Exit code 2 where a file could not be looked through or is in
+    use.
     """
     from lead_propensity.serving import forgetting
 
@@ -62,23 +63,24 @@ def forget(
 
 def _print(done: Any, settings: Any, file: Path) -> None:
     screen = console()
-    went = "would go" if done.dry_run else "are gone"
     for one in done.files:
-        leads = f"{len(one.leads):,} lead" + ("s" if len(one.leads) > 1 else "")
-        _line(f"{one.path}: {one.rows:,} rows of {leads} {went}")
-    missing = len(done.named.ids) - len(done.found)
-    repeated = f" ({done.named.repeated:,} lines repeat one)" if done.named.repeated else ""
+        rows, leads = _several(one.rows, "row"), _several(len(one.leads), "lead")
+        _line(f"{one.path}: {rows} of {leads} {'would go' if done.dry_run else 'gone'}")
+    missing, repeated = len(done.named.ids) - len(done.found), ""
+    if done.named.repeated:
+        repeated = f" ({_several(done.named.repeated, 'line')} too many)"
     _line(
-        f"{len(done.named.ids):,} leads named{repeated}: {len(done.found):,} found, {missing:,} in none of "
-        f"{done.looked:,} files."
+        f"{_several(len(done.named.ids), 'lead')} named{repeated}: {len(done.found):,} found, {missing:,} in none of "
+        f"{_several(done.looked, 'file')}."
     )
     if done.passed:
-        listed = ", ".join(str(path) for path in done.passed[:MOST_PASSED])
-        more = ", ..." if len(done.passed) > MOST_PASSED else ""
-        _line(f"Without a column of lead ids, and left alone: {listed}{more}")
+        _line(f"Without a column of lead ids, and left alone: {_named(done.passed)}")
+    if done.others:
+        _line(f"Neither Parquet nor CSV, and not looked into: {_named(done.others)}")
     if done.scratch.removed:
-        kind = "would be" if done.dry_run else "were"
-        _line(f"Finished work of killed runs: {done.scratch.removed:,} folders {kind} removed.")
+        kind = "to be removed" if done.dry_run else "removed"
+        folders = _several(done.scratch.removed, "folder")
+        _line(f"Finished work of killed runs: {folders} {kind}.")
     if done.scratch.busy:
         _line(
             f"Scratch files of runs that are at work now ({done.scratch.busy:,}) were left; they go with them. What "
@@ -87,6 +89,16 @@ def _print(done: Any, settings: Any, file: Path) -> None:
     screen.print("Where they may be still:", style="bold")
     for line in _elsewhere(done, settings, file):
         _line(f"  {line}")
+
+
+def _several(n: int, what: str) -> str:
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def _named(paths: Any) -> str:
+    more = len(paths) - MOST_NAMED
+    named = ", ".join(str(path) for path in paths[:MOST_NAMED])
+    return f"{named} and {more:,} more" if more > 0 else named
 
 
 def _elsewhere(done: Any, settings: Any, file: Path) -> list[str]:

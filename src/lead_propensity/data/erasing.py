@@ -1,13 +1,16 @@
 """Files without the rows of some leads; each is rewritten beside itself, so that readers see the old or the new one."""
 
 import csv
+import gzip
 import json
 import stat
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO, cast
+from typing import BinaryIO, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,9 +21,10 @@ from lead_propensity.files import replacing, streamed
 
 FORGOTTEN = b"lead_propensity.forgotten"
 """In a Parquet file's own facts: how many rows and leads were taken out of it, as JSON. Counts alone."""
-ENDINGS = (".parquet", ".csv")
+ENDINGS = (".parquet", ".csv", ".csv.gz")
 LEAD_ID = b"lead_propensity.lead_id"
 """In a Parquet file's own facts: how the column of the ids is called."""
+DELIMITERS = (",", ";", "\t")
 _AT_ONCE = 100_000
 """Rows in memory."""
 _WIDEST_CELL = 1 << 30
@@ -37,6 +41,11 @@ class Erased:
     """False: no column of it holds the ids of leads."""
 
 
+def is_table(path: Path) -> bool:
+    """Whether its name is that of a file which can be looked through."""
+    return path.name.lower().endswith(ENDINGS)
+
+
 @dataclass(frozen=True)
 class Eraser:
     """Who is to be forgotten, and how the columns of their ids may be called."""
@@ -46,7 +55,7 @@ class Eraser:
     dry_run: bool = False
 
     def erase(self, path: Path, any_column: bool = False) -> Erased:
-        """Take the rows of these leads out of a Parquet or CSV file.
+        """Take the rows of these leads out of a Parquet, CSV or CSV.gz file.
 
         `any_column`: where no column of `columns` is there, a row goes in which any cell is one of the ids.
         Raises DataError where the file cannot be read, ConfigError where it cannot be written; it is then as
@@ -56,7 +65,7 @@ class Eraser:
             if path.suffix.lower() == ".parquet":
                 return self._parquet(path, any_column)
             return self._csv(path, any_column)
-        except (OSError, pa.ArrowException, csv.Error, UnicodeError) as error:
+        except (OSError, EOFError, zlib.error, pa.ArrowException, csv.Error, UnicodeError) as error:
             raise DataError(f"{path} cannot be read: {error}") from error
 
     def _asked(
@@ -96,22 +105,34 @@ class Eraser:
 
     def _csv(self, path: Path, any_column: bool) -> Erased:
         rows, leads = 0, set[str]()
+        delimiter, places = self._layout(path, any_column)
+        if not places:
+            return Erased(path, 0, frozenset(), looked=False)
         with _opened(path) as file:
-            records = _records(file)
-            header = next(records, ("", []))[1]
-            places = self._asked(header, any_column)
-            if not places:
-                return Erased(path, 0, frozenset(), looked=False)
-            for _, cells in records:
-                found = self._of(cells, places)
+            for number, (_, cells) in enumerate(_records(file, delimiter)):
+                found = self._of(cells, places) if number else set()
                 rows, leads = rows + bool(found), leads | found
         if rows and not self.dry_run:
-            self._rewrite_csv(path, places)
+            self._rewrite_csv(path, delimiter, places)
         return Erased(path, rows, frozenset(leads))
 
-    def _rewrite_csv(self, path: Path, places: Sequence[int]) -> None:
-        with _in_place_of(path) as scratch, _opened(path) as file, _opened(scratch, "w") as kept:
-            for number, (raw, cells) in enumerate(_records(file)):
+    def _layout(self, path: Path, any_column: bool) -> tuple[str, list[int]]:
+        """What divides the cells, and the places of the columns to look at."""
+        for delimiter in DELIMITERS:
+            with _opened(path) as file:
+                header = next(_records(file, delimiter), ("", []))[1]
+            if places := self._asked(header, any_column=False):
+                return delimiter, places
+        return DELIMITERS[0], self._asked(header, any_column)
+
+    def _rewrite_csv(self, path: Path, delimiter: str, places: Sequence[int]) -> None:
+        packed = path.suffix.lower() == ".gz"
+        with (
+            _in_place_of(path) as scratch,
+            _opened(path) as file,
+            _opened(scratch, "w", packed) as kept,
+        ):
+            for number, (raw, cells) in enumerate(_records(file, delimiter)):
                 if number == 0 or not self._of(cells, places):
                     kept.write(raw)
 
@@ -166,12 +187,16 @@ def _hits(columns: Sequence[pa.Array], wanted: pa.Array) -> pa.Array:
     return found
 
 
-def _opened(path: Path, mode: str = "r") -> TextIO:
-    """As UTF-8; bytes that are none go through unchanged."""
-    return cast(TextIO, path.open(mode, encoding="utf-8", errors="surrogateescape", newline=""))
+def _opened(path: Path, mode: str = "r", packed: bool | None = None) -> TextIO:
+    """As UTF-8; bytes that are none go through unchanged. `packed`: with gzip; None: as its name says."""
+    is_packed = path.suffix.lower() == ".gz" if packed is None else packed
+    content = gzip.GzipFile(path, f"{mode}b") if is_packed else path.open(f"{mode}b")
+    return TextIOWrapper(
+        cast(BinaryIO, content), encoding="utf-8", errors="surrogateescape", newline=""
+    )
 
 
-def _records(file: TextIO) -> Iterator[tuple[str, list[str]]]:
+def _records(file: TextIO, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     """Each record as it stands in the file, byte for byte, and its cells."""
     taken: list[str] = []
 
@@ -181,6 +206,8 @@ def _records(file: TextIO) -> Iterator[tuple[str, list[str]]]:
             yield line.removeprefix("\ufeff")
 
     csv.field_size_limit(_WIDEST_CELL)
-    for cells in csv.reader(lines(), strict=True):  # an open quote would hide the rows behind it
+    for cells in csv.reader(
+        lines(), delimiter=delimiter, strict=True
+    ):  # an open quote would hide the rows behind it
         yield "".join(taken), cells
         taken.clear()

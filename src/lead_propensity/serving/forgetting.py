@@ -9,16 +9,18 @@ from typing import Any
 
 from lead_propensity.config import Config
 from lead_propensity.data import workroom
-from lead_propensity.data.erasing import ENDINGS, Erased, Eraser
+from lead_propensity.data.erasing import Erased, Eraser, is_table
 from lead_propensity.data.targets import alone
 from lead_propensity.errors import ConfigError, DataError
 from lead_propensity.files import is_there
+from lead_propensity.model.storage import DIGESTS
 from lead_propensity.serving import before, records, sinks
 from lead_propensity.serving.records import SUFFIX
 
 MODELS = Path("models")
 _RUNS = ("*/scorecard.json", "*/*/scorecard.json")
 """Where else in the working directory runs of `train` and `recalibrate` lie, which may go to any --out."""
+_WITHOUT_ROWS = {"scorecard.json", "report.html", "model_card.md", records.RUNS}
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Forgotten:
     """Files that were looked through."""
     passed: tuple[Path, ...]
     """Files without a column of ids."""
+    others: tuple[Path, ...]
+    """Files of a kind that is not looked into, but for those that runs leave and that hold no row of a lead."""
     unread: tuple[str, ...]
     """Files that could not be looked through or are in use, and why: they may hold the leads still."""
     scratch: workroom.Cleared
@@ -78,7 +82,7 @@ def forget(
     config: Config | None = None,
     dry_run: bool = False,
 ) -> Forgotten:
-    """Take the leads out of every Parquet and CSV file at or below `places`, one file after the other.
+    """Take the leads out of every Parquet, CSV and CSV.gz file at or below `places`, one file after the other.
 
     Default places: `models/`, the runs one or two folders below the working directory, and the records there with
     the targets that they name; the folder `score.records` comes along. Each file is held against other runs and
@@ -88,7 +92,8 @@ def forget(
     given = _with_records(places or _default_places(), config)
     eraser = Eraser(named.ids, _columns(config), dry_run)
     erased, unread = [], []
-    for path in _files(given):
+    there = _files(given)
+    for path in filter(is_table, there):
         try:
             erased.append(_erased(eraser, path))
         except (ConfigError, DataError) as error:
@@ -105,6 +110,7 @@ def forget(
         tuple(one for one in erased if one.rows),
         sum(one.looked for one in erased),
         tuple(one.path for one in erased if not one.looked),
+        tuple(path for path in there if _is_other(path)),
         tuple(unread),
         workroom.clear_jobs(work_folder, dry_run),
         tuple(sorted(_tables(told))),
@@ -152,6 +158,10 @@ def _with_records(places: Iterable[Path], config: Config | None) -> list[Path]:
     for place in places:
         if not is_there(place):
             raise ConfigError(f"--in {place} is not there. Name a file or folder that is.")
+        if place.is_file() and not is_table(place):
+            raise ConfigError(
+                f"--in {place} is neither Parquet, CSV nor CSV.gz. Look into it yourself, or leave it out."
+            )
         beside = records.beside(place)
         found += [place, *([beside] if place.name and beside.is_dir() else [])]
     if config is not None and config.score.records is not None:
@@ -166,13 +176,19 @@ def _files(places: Iterable[Path]) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Tables below a folder, also behind links; scratch files of others begin with a dot."""
+    """Files below a folder, also behind links; hidden ones are none of ours, but for scratch of runs that died."""
     return (
         path
         for place in _walked(folder)
         for path in place.iterdir()
-        if path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith(".")
+        if path.is_file() and (path.suffix == ".part" or not path.name.startswith("."))
     )
+
+
+def _is_other(path: Path) -> bool:
+    """Whether it is still there, and may hold rows of leads that nobody looks for: no table, and none of ours."""
+    ours = path.name in _WITHOUT_ROWS or (path.parent / DIGESTS).is_file()
+    return not is_table(path) and not ours and path.is_file()
 
 
 def _walked(folder: Path) -> Iterator[Path]:
