@@ -6,6 +6,7 @@ file that ends in DuckDB's own error.
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from factory_scores import DAY, NIGHT, config, scores
@@ -27,6 +28,21 @@ def test_ids_are_read_back_as_they_were(tmp_path: Path, name: str) -> None:
     assert set(past.frame["lead_id"]) == set(IDS)
     assert past.counts == {NIGHT: len(IDS)}
     assert reading.past_scores(out, config(), NIGHT - DAY).counts == {}
+
+
+@pytest.mark.parametrize("asked", ["1.parquet", "2.parquet", ""])
+def test_folders_as_spark_writes_them_are_read_alone_or_together(
+    tmp_path: Path, asked: str
+) -> None:
+    nights = {"1.parquet": NIGHT - DAY, "2.parquet": NIGHT}
+    for name, night in nights.items():
+        (tmp_path / name).mkdir()
+        for part in ("part-00000-x.snappy.parquet", "part-00001-x.snappy.parquet"):
+            ids = [f"{part}{n}" for n in range(2)]
+            table = scores(2, night, lead_id=ids, probability=[0.5] * 2, horizon_days=[60] * 2)
+            pq.write_table(table, tmp_path / name / part)
+    past = reading.past_scores(f"{tmp_path}/{asked}", config(), NIGHT)
+    assert past.counts == {night: 4 for name, night in nights.items() if asked in ("", name)}
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv"])

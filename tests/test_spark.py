@@ -21,10 +21,10 @@ from lead_propensity.config import Config, Family, load
 from lead_propensity.data import tables
 from lead_propensity.data.database import digest, opened
 from lead_propensity.data.simulate import simulate, write
-from lead_propensity.errors import ConfigError
+from lead_propensity.errors import ConfigError, Refused
 from lead_propensity.features import snapshots
 from lead_propensity.features.sampling import sample
-from lead_propensity.serving import distributed, spark
+from lead_propensity.serving import distributed, reading, records, spark
 
 PARTITIONS = 3
 TWO_EXECUTORS = {
@@ -118,15 +118,31 @@ def test_scores_are_those_of_one_machine(
     model, night = tmp_path / "run", datetime(2025, 10, 1)
     german = "score.reasons=package:lead_propensity.model/wording/de.yaml"
     here = pipeline.score(config_of(crm, None, german), model, tmp_path / "here.parquet", night)
-    there = pipeline.score(on_spark(crm, german), model, tmp_path / "there.parquet", night)
+    out = tmp_path / "there.parquet"
+    dry = pipeline.score(on_spark(crm, german), model, out, night, dry_run=True)
+    assert "would be created" in dry.outlook[0]
+    assert [one for one in tmp_path.iterdir() if "there" in one.name] == [], "nor a record"
+    there = pipeline.score(on_spark(crm, german), model, out, night)
+    assert (dry.bands, dry.notes) == (there.bands, there.notes)
     left, right = (rows_of(one.out, "lead_id").drop(columns="scored_at") for one in (here, there))
     assert (left["level_shift"] != 0).all()
     assert right["reasons"].str.contains("Kriterien erfüllt").any()
     same(left, right)
     assert there.bands == here.bands
     assert there.notes == here.notes
+    assert len(reading.past_scores(there.out, on_spark(crm), 2**62).frame) == there.rows
     assert there.found.counts == here.found.counts
     assert there.found.quarantined == here.found.quarantined
+    refused_before_spark_starts(crm, model, tmp_path / "not.parquet")
+
+
+def refused_before_spark_starts(crm: Path, model: Path, out: Path) -> None:
+    with pytest.raises(Refused, match="the data end at 2025-12-31"):
+        pipeline.score(on_spark(crm), model, out, datetime(2026, 2, 1))
+    (record,) = records.read(records.beside(out))
+    assert list(record["seconds"]) == ["loading the model", "total"]
+    with pytest.raises(ConfigError, match=r"score\.columns is for one machine"):
+        pipeline.score(on_spark(crm, "score.columns.band=Band__c"), model, out)
 
 
 @pytest.mark.slow

@@ -102,9 +102,10 @@ def _scored_here(asked: Asked, model: PropensityModel, told: Account) -> ScoredL
 
 def _scored_on_spark(asked: Asked, model: PropensityModel, told: Account) -> ScoredLeads:
     config, out = asked.config, Path(asked.out)
-    if asked.dry_run or config.score.columns:
+    if config.score.columns:
         raise ConfigError(
-            "--dry-run and score.columns are for one machine, engine.kind is spark. Leave them out."
+            "score.columns is for one machine, engine.kind is spark. Leave it out, and rename the columns where the "
+            "scores are read."
         )
     distributed.refuse(config, moment_given=asked.as_of is not None)
     distributed.require_folder_name(out)
@@ -121,12 +122,14 @@ def _scored_on_spark(asked: Asked, model: PropensityModel, told: Account) -> Sco
         told.count(done.found, done.facts, done.facts, unscored)
         unknown = limits.unknown_events(config, done.facts)
         limits.require((*done.found.excess, *limits.unseen(config, model, done.facts), *unknown))
-        told.make_sure()
+        if not asked.dry_run:
+            told.make_sure()
 
-    done = distributed.score(config, model, out, moment, told.clock, judge)
+    done = distributed.score(config, model, out, moment, told.clock, judge, asked.dry_run)
     notes = _notes(done.found, model, moment, done.facts.get(standing.UNCLEAR, 0))
     told.warn(*limits.warnings(config, model, moment))
-    return _summary(asked, done.found, notes, told)
+    outlook = distributed.outlook(out) if asked.dry_run else ()
+    return _summary(asked, done.found, notes, told, outlook)
 
 
 def _summary(

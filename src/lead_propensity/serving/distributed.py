@@ -86,10 +86,11 @@ def score(
     moment: int,
     progress: Progress,
     judge: Callable[[Done], None],
+    dry_run: bool = False,
 ) -> Done:
     """Score the leads open at `moment` (int64 microseconds) into the folder `out`, unless `judge` raises.
 
-    How much is in quarantine is left to `judge`.
+    How much is in quarantine is left to `judge`. A dry run makes no folder; its scratch lies beside `out`, too.
     """
     words = wording.of_config(config)
     told = None if words is None else words.to_json()
@@ -101,9 +102,16 @@ def score(
         done = added(cluster.setting, cluster.map(task, scratch / "scores", "features"))
         done.found.raise_problems(excess=False)
         judge(done)
-        with new_folder(out) as folder:
-            cluster.write(task, scratch / "scores", folder)
+        if not dry_run:
+            with new_folder(out) as folder:
+                cluster.write(task, scratch / "scores", folder)
         return done
+
+
+def outlook(out: Path) -> tuple[str, ...]:
+    """What a dry run would have done, in words."""
+    columns = ", ".join(scoring.SCORES.names)
+    return (f"{out} would be created, a folder of Parquet files.", f"Columns: {columns}.")
 
 
 def features(config: Config, out: Path, as_of: int | None, progress: Progress) -> tuple[Done, int]:

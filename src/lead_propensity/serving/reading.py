@@ -60,11 +60,20 @@ def past_scores(out: str, config: Config, until: int, most: int = MOST_ROWS) -> 
 def _of_place(
     out: str, place: Path, config: Config, names: dict[str, str], until: int, most: int
 ) -> PastScores:
-    files = [place] if place.suffix in sinks.ENDINGS else sorted(place.glob("*/part.parquet"))
-    if not files or not all(file.is_file() for file in files):
+    files = _files(place)
+    if not files:
         raise DataError(f"--scores {out}: there are no scores. Give the --out of `score`.")
     with connect(config.engine) as con, sources.reading(f"--scores {out}"):
         return _of_files(con, out, files, names, until, most)
+
+
+def _files(place: Path) -> list[Path]:
+    """The file, the parts of a folder, or what Spark wrote: a folder called like a file, or several below one."""
+    if place.is_file():
+        return [place]
+    if place.suffix in sinks.ENDINGS:
+        return sorted(place.glob("*.parquet"))
+    return sorted([*place.glob("*/part.parquet"), *place.glob("*.parquet/*.parquet")])
 
 
 def _of_files(
