@@ -3,7 +3,7 @@
 Seen to fail once: ids of numbers not read as text; the file rewritten in place; a quoted line break taken for the end
 of a record; the scratch of a dead run left; the report calling a forgotten lead a changed file; a file that cannot be
 read passed over in silence; quarantine with other names of columns left alone; the lock not asked for; one busy target
-stopping all; `score.records` not looked at.
+stopping all; `score.records` not looked at; packed files, other delimiters and scratch of dead runs passed over.
 """
 
 import gzip

@@ -1,7 +1,8 @@
 """The record of every run of `score`, and where each row of the leads went.
 
 Seen failing once each: with `<=` in `not_created`, with `<=` in `has_closed`, with `>=` in `too_old`, with unclear
-leads forgotten, with a half-written line that is not taken away, and with scores written before whom they lack.
+leads forgotten, with a half-written line that is not taken away, with scores written before whom they lack, with the
+tables judged after the features, with a share of few leads refused, and with a record that nobody makes sure of.
 """
 
 import json
