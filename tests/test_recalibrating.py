@@ -248,9 +248,13 @@ def test_too_few_deals_are_a_refusal_with_a_date(
     place: Path, trained: TrainedRun, flatter: Config, command_line: Callable
 ):
     config = flatter.model_copy(update={"gate": flatter.gate.model_copy(update={"min_wins": 500})})
+    phases: list[str] = []
     with pytest.raises(Refused, match=r"Not enough evidence until about 20\d\d-.*500 won") as told:
-        pipeline.recalibrate(config, trained.folder, place / "few")
+        pipeline.recalibrate(
+            config, trained.folder, place / "few", lambda phase, *_: phases.append(phase)
+        )
     assert "in the earlier part" in str(told.value)
+    assert set(phases) == {"checking"}, "before a feature is computed"
     assert not (place / "few").exists()
 
 

@@ -46,6 +46,16 @@ class Cut:
         middle = labels_until + half
         return cls(labels_until, middle, middle + label_delay, mature_until)
 
+    def earlier(self, order: np.ndarray) -> np.ndarray:
+        """Booleans: the snapshots of the earlier part."""
+        mask: np.ndarray = (order >= self.earlier_from) & (order < self.earlier_until)
+        return mask
+
+    def later(self, order: np.ndarray) -> np.ndarray:
+        """Booleans: those of the later one."""
+        mask: np.ndarray = order >= self.later_from
+        return mask
+
 
 @dataclass(frozen=True)
 class Matured:
@@ -56,7 +66,6 @@ class Matured:
     told: pd.DataFrame
     """One row for each of `data`, as `scoring.scored` gives it."""
     cut: Cut
-    pace: Pace | None
 
     @property
     def earlier(self) -> Newer:
@@ -71,30 +80,7 @@ class Matured:
     @property
     def later(self) -> np.ndarray:
         """Booleans: the rows that judge, both populations."""
-        mask: np.ndarray = self._order >= self.cut.later_from
-        return mask
-
-    def require_evidence(self, limits: GateConfig) -> None:
-        """Raises Refused where one of the parts holds too few won leads or leads, with a date if there is one."""
-        self._require_weeks()
-        keys = self.data.keys
-        labelled = (keys["population"] == "training") & keys["won"].notna()
-        earlier, later = (keys[labelled & rows] for rows in (self._earlier, self.later))
-        found = of_two_parts(earlier, later, self.pace, limits)
-        if not found.enough:
-            raise Refused(found.sentence)
-
-    def _require_weeks(self) -> None:
-        """Bands are planned by the week: each part needs weekly dates, and the one before them."""
-        cut, pace = self.cut, self.pace
-        days = (cut.earlier_until - cut.earlier_from) / DAY_US
-        if pace is None or days >= PART_DAYS:
-            return
-        late = pace.ready_from + 2 * (PART_DAYS - days) * DAY_US
-        raise Refused(
-            f"Not enough evidence until about {words(int(late))[:10]}: what matured after the last label that was "
-            f"learned makes two parts of {days:.0f} days, {PART_DAYS} are needed in each."
-        )
+        return self.cut.later(self._order)
 
     def said_by(self, model: PropensityModel, routes: RoutesConfig) -> pd.DataFrame:
         """What `model` would have told the leads of the later part, its level known as it was at the time."""
@@ -112,9 +98,7 @@ class Matured:
 
     @property
     def _earlier(self) -> np.ndarray:
-        order = self._order
-        mask: np.ndarray = (order >= self.cut.earlier_from) & (order < self.cut.earlier_until)
-        return mask
+        return self.cut.earlier(self._order)
 
     @property
     def _order(self) -> np.ndarray:
@@ -146,19 +130,46 @@ def matured(
 ) -> Matured:
     """The snapshots from the moment on at which the last label was known that `model` learned.
 
-    `con` holds the checked tables. Raises DataError where they lack what the model is made of.
+    `con` holds the checked tables. Raises Refused before a feature is computed where too few have matured, and
+    DataError where the tables lack what the model is made of.
     """
     card, span = night.card_of(model), Span.of([model])
     dataset.require_tables(config, model.catalogue, card)
     made = make_snapshots(con, config, exported_at, model.horizon_days, span)
-    data = matrix.build(con, model.catalogue, card, progress, allowance)
-    data = replace(data, weight=made.weight)
-    told = said(model, data, np.ones(len(data), dtype=bool), config.bands.routes)
-    pace = made.pace
+    cut, pace = Cut.of(span.judged_from, made.until, span.label_delay), made.pace
     if pace is not None:  # two parts need a purge between them, too
         ready = exported_at + max(0, span.judged_from + span.label_delay - made.until)
         pace = replace(pace, ready_from=ready)
-    return Matured(data, told, Cut.of(span.judged_from, made.until, span.label_delay), pace)
+    _require_weeks(cut, pace)
+    _require_evidence(con, cut, pace, config.gate)
+    data = matrix.build(con, model.catalogue, card, progress, allowance)
+    data = replace(data, weight=made.weight)
+    told = said(model, data, np.ones(len(data), dtype=bool), config.bands.routes)
+    return Matured(data, told, cut)
+
+
+def _require_weeks(cut: Cut, pace: Pace | None) -> None:
+    """Bands are planned by the week: each part needs weekly dates, and the one before them. Raises Refused."""
+    days = (cut.earlier_until - cut.earlier_from) / DAY_US
+    if pace is None or days >= PART_DAYS:
+        return
+    late = pace.ready_from + 2 * (PART_DAYS - days) * DAY_US
+    raise Refused(
+        f"Not enough evidence until about {words(int(late))[:10]}: what matured after the last label that was "
+        f"learned makes two parts of {days:.0f} days, {PART_DAYS} are needed in each."
+    )
+
+
+def _require_evidence(
+    con: duckdb.DuckDBPyConnection, cut: Cut, pace: Pace | None, limits: GateConfig
+) -> None:
+    """Raises Refused where one of the parts holds too few won leads or leads, with a date if there is one."""
+    labelled = con.sql("""
+        SELECT lead_id, place, won FROM snapshots WHERE population = 'training' AND won IS NOT NULL""").df()
+    order = labelled["place"].to_numpy(np.int64)
+    found = of_two_parts(labelled[cut.earlier(order)], labelled[cut.later(order)], pace, limits)
+    if not found.enough:
+        raise Refused(found.sentence)
 
 
 def said(
