@@ -85,13 +85,15 @@ def train(config: Config, out: Path | str | None = None, progress: Progress = si
             leakage.audit(data.part("fit"), data.part("calibrate"), left), facts
         )
         card = scorecard(predictions, facts, config.model.seed)
+        drawn = pictures.pictures(card)
         progress("evaluating", 1, 1)
         _write_run(scratch, deployed, predictions, card)
+        write_text(report.render(card, drawn), scratch / "report.html")
         if refit.refitted:
             model.save(scratch / EVALUATED)  # the gate judges it, see docs/registry.md
     progress("logging", 0, 1)
-    drawn = pictures.svg_files(card) | pictures.tuning_files(deployed.trials)
-    logged = log_run(folder, config, card, deployed, drawn, data_digest)
+    files = pictures.svg_files(drawn) | pictures.tuning_files(deployed.trials)
+    logged = log_run(folder, config, card, deployed, files, data_digest)
     progress("logging", 1, 1)
     return TrainedRun(folder, card, deployed, logged)
 
@@ -121,5 +123,4 @@ def _write_run(
     write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", folder / "scorecard.json")
     changed = changed_leads(predictions).to_csv(index=False, lineterminator="\n")
     write_text(changed, folder / "private" / "changed_leads.csv")
-    write_text(report.render(card), folder / "report.html")
     write_text(model_card.markdown(card), folder / "model_card.md")

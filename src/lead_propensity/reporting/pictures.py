@@ -1,6 +1,6 @@
 """The pictures of a scorecard and of a search, each with the words for those who cannot see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
@@ -32,9 +32,9 @@ def pictures(scorecard: Card) -> dict[str, Picture]:
     return {name: picture for name, picture in drawn.items() if picture is not None}
 
 
-def svg_files(scorecard: Card) -> dict[str, str]:
+def svg_files(drawn: Mapping[str, Picture]) -> dict[str, str]:
     """The same as SVG texts by file name, e.g. for a tracking server."""
-    return {f"{name}.svg": picture.svg for name, picture in pictures(scorecard).items()}
+    return {f"{name}.svg": picture.svg for name, picture in drawn.items()}
 
 
 def tuning_files(tried: pd.DataFrame) -> dict[str, str]:

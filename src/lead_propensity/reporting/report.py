@@ -1,6 +1,7 @@
 """The report: one HTML file that needs no network."""
 
 import re
+from collections.abc import Mapping
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,7 +10,7 @@ from markupsafe import Markup
 from lead_propensity.reporting.against import COMPARED
 from lead_propensity.reporting.answers import answers
 from lead_propensity.reporting.canvas import inline
-from lead_propensity.reporting.drawing import Card
+from lead_propensity.reporting.drawing import Card, Picture
 from lead_propensity.reporting.formats import FORMS
 from lead_propensity.reporting.model_card import model_card
 from lead_propensity.reporting.pictures import pictures
@@ -30,9 +31,12 @@ SHORT = {
 _HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>', re.DOTALL)
 
 
-def render(scorecard: Card) -> str:
-    """The whole page, every text of the scorecard escaped; the same scorecard, the same bytes."""
-    drawn = {name: inline(p.svg, name, p.alt) for name, p in pictures(scorecard).items()}
+def render(scorecard: Card, drawn: Mapping[str, Picture] | None = None) -> str:
+    """The whole page, every text of the scorecard escaped; the same scorecard, the same bytes.
+
+    `drawn` are its `pictures`, where the caller has them already.
+    """
+    shown = pictures(scorecard) if drawn is None else drawn
     return (
         page_environment()
         .get_template("report.html")
@@ -40,7 +44,7 @@ def render(scorecard: Card) -> str:
             card=scorecard,
             style=asset("report.css"),
             script=asset("report.js"),
-            pictures=drawn,
+            pictures={name: inline(p.svg, name, p.alt) for name, p in shown.items()},
             answers=answers(scorecard),
             metrics=COMPARED,
             period=_period(scorecard),
