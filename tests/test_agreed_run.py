@@ -14,6 +14,7 @@ from lead_propensity.pipeline import TrainedRun
 AGREED = (
     "model.trials=1",
     "model.backtest_periods=0",
+    "model.refit=never",
     "bands={policy: precision, target: 0.08, hot_requires: {need: known}}",
     "bands.stages=[download, demo_request, meeting_booked]",
     "bands.routes={names: {sales: Call now, nurture: Mail}, follow_up_days: 10}",

@@ -17,6 +17,15 @@ from lead_propensity.data.simulate import simulate, write
 COMMANDS = sorted(get_command(cli.app).commands)  # type: ignore[attr-defined]
 Run = Callable[..., tuple[int, str, str]]
 """Called with a command line; gives exit code, what was printed, and what went to stderr."""
+FEW = " ".join(
+    f"--set {one}"
+    for one in (
+        "model.trials=1",
+        "model.backtest_periods=0",
+        "model.refit=never",
+        "engine.threads=1",
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +40,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder, made by the command line."""
     folder = tmp_path_factory.mktemp("cli") / "run"
-    line = f"train {world}/config.yaml --out {folder} --set model.trials=1 --set engine.threads=1 --quiet"
+    line = f"train {world}/config.yaml --out {folder} {FEW} --quiet"
     cli.app(shlex.split(line), standalone_mode=False)
     return folder
 
@@ -74,7 +83,7 @@ def example(name: str, world: Path, run_folder: Path, out: Path) -> str:
     if name == "monitor":
         line = line.replace("--scores ", f"--scores {out}/") + f" --model {run_folder}"
     if name in ("train", "demo"):
-        line += f" --out {out}/run --set model.trials=1 --set engine.threads=1"
+        line += f" --out {out}/run {FEW}"
     return line
 
 

@@ -36,7 +36,7 @@ TRAIN = (
 SCORE = ("checking", "compiling", "reading events", "features")
 SETTINGS = (
     "model.trials=2", "model.backtest_periods=0", "model.refit=never", "split.test_days=56",
-    "bands.hot_per_week=10", "engine.threads=1",
+    "snapshots.every_days=28", "bands.hot_per_week=10", "engine.threads=1",
 )  # fmt: skip
 
 

@@ -21,7 +21,10 @@ from lead_propensity.features import dataset, matrix, segments, snapshots
 from lead_propensity.features.points import NO_RULES
 from worlds import DAY, config, database
 
-TRAINED = ["model.trials=1", "model.backtest_periods=0", "split.test_days=56", "rules=null"]
+TRAINED = [
+    *("model.trials=1", "model.backtest_periods=0", "model.refit=never"),
+    *("split.test_days=56", "rules=null"),
+]
 GROUPED = ["report.segments=[industry, employees]", "features.sensitive=[role]"]
 
 

@@ -321,6 +321,7 @@ FEW = [
     "model.trials=12",
     "model.min_wins_trees=20",
     "model.backtest_periods=0",
+    "model.refit=never",
     "split.test_days=56",
     "bands.hot_per_week=10",
 ]

@@ -33,6 +33,8 @@ FEW = [
     "split.test_days=56",
     "bands.hot_per_week=10",
 ]
+ONCE = ["model.trials=1", "model.refit=never"]
+"""For models that are one test's own: fitted once."""
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +292,7 @@ def test_scoring_in_the_past_sees_nothing_later(
 
 def test_the_level_of_a_score_is_the_level_that_was_judged(crm: Path, tmp_path: Path) -> None:
     """A night of the test part, scored again: the same leads, shift and probability, bit for bit."""
-    drifting = load(crm / "config.yaml", [*FEW, "model.trials=1", "model.refit=never"])
+    drifting = load(crm / "config.yaml", [*FEW, *ONCE])
     pipeline.train(drifting, tmp_path / "run")
     with opened(drifting.engine) as (con, _):
         found = tables.check(con, drifting)
@@ -347,10 +349,8 @@ def test_rules_that_count_events_need_events_when_leads_are_scored(
     crm: Path, tmp_path: Path
 ) -> None:
     """Also where the model looks at none: undeclared, every lead would look silent to the rules."""
-    run = pipeline.train(
-        load(crm / "config.yaml", [*FEW, "model.trials=1", "features.implicit=[]"]),
-        tmp_path / "run",
-    )
+    blind = load(crm / "config.yaml", [*FEW, *ONCE, "features.implicit=[]"])
+    run = pipeline.train(blind, tmp_path / "run")
     tree = yaml.safe_load((crm / "config.yaml").read_text())
     del tree["data"]["events"]
     (crm / "without.yaml").write_text(yaml.safe_dump(tree))
@@ -376,7 +376,7 @@ def test_leads_whose_deal_is_in_quarantine_are_counted(
 
 def test_without_explicit_attributes_everything_still_works(crm: Path, tmp_path: Path) -> None:
     """The activity-only mode."""
-    active = load(crm / "config.yaml", [*FEW, "model.trials=1", "features.explicit=[]"])
+    active = load(crm / "config.yaml", [*FEW, *ONCE, "features.explicit=[]"])
     run = pipeline.train(active, tmp_path / "run")
     assert not run.model.catalogue.of_kind("explicit")
     assert run.scorecard["headline"]["auc"]["lower"] > 0.5

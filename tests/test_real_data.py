@@ -25,15 +25,15 @@ def test_bpic2012(data_root, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "low", "high"),
+    ("name", "low", "high", "keys"),
     [
-        ("completejourney", 0.75, 0.90),
-        ("olist_mql", 0.65, 0.80),
-        ("xeducation", 0.85, 0.92),
+        ("completejourney", 0.75, 0.90, ["model.refit=never"]),
+        ("olist_mql", 0.65, 0.80, []),
+        ("xeducation", 0.85, 0.92, []),
     ],
 )
-def test_other_sets(data_root, tmp_path, name, low, high):
-    config = load(f"configs/{name}.yaml", ["model.trials=8"])
+def test_other_sets(data_root, tmp_path, name, low, high, keys):
+    config = load(f"configs/{name}.yaml", ["model.trials=8", *keys])
     run = pipeline.train(config, tmp_path / "run")
     assert low <= auc(run.scorecard) <= high
     pipeline.score(config, str(run.folder), tmp_path / "scores.parquet")
@@ -42,7 +42,7 @@ def test_other_sets(data_root, tmp_path, name, low, high):
 @pytest.mark.slow
 def test_where_the_rules_win_the_report_says_so(data_root, tmp_path):
     """Two crises shift this bank's customers: what the first rows teach does not order the last ones."""
-    config = load("configs/bank.yaml", ["model.trials=8"])
+    config = load("configs/bank.yaml", ["model.trials=8", "model.refit=never"])
     run = pipeline.train(config, tmp_path / "run")
     assert auc(run.scorecard, "rules") > auc(run.scorecard)
     assert run.scorecard["verdict"]["winner"] == "rules"
