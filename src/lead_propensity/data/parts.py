@@ -127,11 +127,11 @@ def _excess(
         if _is_beyond(table, data):
             aside = table.rows - table.kept
             found = [one for one in findings if one.table == table.table]
-            reasons = "; ".join(f"{one.reason}: {one.count}, e.g. {one.example}" for one in found)
+            reasons = "; ".join(f"{one.reason}: {one.count:,}, e.g. {one.example}" for one in found)
             late = sum(one.count for one in found if one.reason == LATE)
             asked = f"{_LEFT_BEHIND} " if 2 * late > aside else ""
             yield (
-                f"{table.table}: {aside} of {table.rows} rows ({aside / table.rows:.1%}) break the contract, "
+                f"{table.table}: {aside:,} of {table.rows:,} rows ({aside / table.rows:.1%}) break the contract, "
                 f"at most {data.max_quarantine_share:.1%} may ({reasons}). "
                 f"{asked}Correct the export, or raise data.max_quarantine_share if this is expected."
             )

@@ -35,7 +35,8 @@ class Finding:
     def __str__(self) -> str:
         where = f"{self.table}.{self.column}" if self.column else self.table
         reason = self.reason.removesuffix(f": {self.column}")
-        return f"{where}: {reason}: {self.count} rows, e.g. {self.example} ({self.source})"
+        rows = f"{self.count:,} row{'' if self.count == 1 else 's'}"
+        return f"{where}: {reason}: {rows}, e.g. {self.example} ({self.source})"
 
 
 @dataclass(frozen=True)
