@@ -26,8 +26,10 @@ def write(
     level: float = 0.0,
     slope: float = 1.0,
     per_day: int = 8,
+    until: int = 10**6,
 ) -> Path:
-    """The tables as exported after `days`; leads created from day `changes_on` on have other log-odds.
+    """The tables as exported after `days`; leads created from day `changes_on` on, and before day `until`,
+    have other log-odds.
 
     A lead with the attribute x has the log-odds x - 1.5, afterwards slope * x - 1.5 + level. Two longer or
     shorter exports hold the same leads. Deals close within 20 days after the first one.
@@ -36,7 +38,7 @@ def write(
     n = len(created)
     x, luck, took = (np.random.default_rng(seed).random(n) for seed in (1, 2, 3))
     x = 4 * x - 2
-    later = created >= changes_on
+    later = (created >= changes_on) & (created < until)
     won = luck < expit(np.where(later, slope * x + level, x) - 1.5)
     closed = created + 2.0 + 20 * took
     leads = pd.DataFrame(

@@ -1,7 +1,8 @@
 """A model's calibrator and bands fitted again on newly matured deals, in worlds whose truth is known.
 
 Broken on purpose, seen red: no purge between the parts; the judged model fitted on both parts;
-any gain taken in the place of one standard error; the champion judged by the model before it was fitted again.
+any gain taken in the place of one standard error; later leads not asked; the champion judged by the model before it
+was fitted again.
 """
 
 import json
@@ -102,22 +103,35 @@ def test_the_new_calibration_is_the_true_one(done: RecalibratedRun, trained: Tra
     assert slopes[1] / slopes[0] == pytest.approx(0.5, abs=0.15)
 
 
-def test_where_the_level_fell_the_stored_one_is_right_again(
+def test_where_the_level_rose_the_stored_one_is_right_again(
     place: Path, trained: TrainedRun, before: Config
 ):
-    """What leads were told hardly changes: the tracker had caught up, and the page says so."""
-    folder = shifting_world.write(place / "lower", NOW, THEN, level=-1.0)
+    folder = shifting_world.write(place / "higher", NOW, THEN, level=1.0)
     run = pipeline.recalibrate(
-        shifting_world.config(folder, NOW), trained.folder, place / "lower-run"
+        shifting_world.config(folder, NOW), trained.folder, place / "higher-run"
     )
     found = run.scorecard["recalibration"]
     assert run.scorecard["choice"]["kind"] == MOVED
+    assert run.scorecard["choice"]["later_gain"] > 0
     old, new = (found[side]["expected_to_observed_untracked"] for side in ("before", "after"))
-    assert old["lower"] > 1.5
+    assert old["upper"] < 1 / 1.5
     assert abs(np.log(new["value"])) < 0.3 * abs(np.log(old["value"]))
     assert found["differences"]["log_loss_untracked"]["upper"] < 0
-    assert found["before"]["level_shift"] < -0.8
+    assert found["before"]["level_shift"] > 0.8
     assert abs(found["after"]["level_shift"]) < 0.2
+
+
+def test_what_was_over_by_the_second_half_is_not_fitted(place: Path, trained: TrainedRun):
+    """Other groups of the same time speak for a lower level; later leads speak against it."""
+    folder = shifting_world.write(place / "over", NOW, THEN, level=-2.0, until=THEN + 50)
+    config = shifting_world.config(folder, NOW)
+    run = pipeline.recalibrate(config, trained.folder, place / "over-run")
+    choice = run.scorecard["choice"]
+    assert (choice["kind"], choice["outdated"]) == (KEPT, MOVED)
+    assert choice["gain"] > choice["error"]
+    assert choice["later_gain"] < 0
+    assert "fitted on their first half it was no better" in run.scorecard["sentence"]
+    assert "gains -0.0" in (run.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_where_nothing_changed_it_says_so_and_registers_nothing(
@@ -348,15 +362,7 @@ def test_rows_as_exported_are_cut_by_their_rank(place: Path, same: Config):
 
 def test_what_is_shown_to_be_worse_is_told_and_not_registered(place: Path, trained: TrainedRun):
     """The level falls while it is fitted, and is back when it is judged."""
-    folder = shifting_world.write(place / "back", NOW, 10**6, per_day=8)
-    lower = shifting_world.write(place / "down", NOW, THEN, level=-2.0)
-    old, new = (pd.read_csv(one / "deals.csv") for one in (folder, lower))
-    created = pd.read_csv(folder / "leads.csv")["created_at"]
-    back = pd.to_datetime(created) >= shifting_world.BEGINS + pd.Timedelta(days=THEN + 130)
-    leads = pd.read_csv(folder / "leads.csv")["lead_id"]
-    late = set(leads[back])
-    mixed = [old[old["lead_id"].isin(late)], new[~new["lead_id"].isin(late)]]
-    pd.concat(mixed).to_csv(folder / "deals.csv", index=False)
+    folder = shifting_world.write(place / "back", NOW, THEN, level=-2.0, until=THEN + 130)
     config = shifting_world.config(folder, NOW)
     before = registry.aliased(config.registered_name, registry.CHALLENGER)
     run = pipeline.recalibrate(config, trained.folder, place / "back-run")

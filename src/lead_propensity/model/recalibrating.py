@@ -1,8 +1,9 @@
 """A trained model calibrated and banded again on deals that matured since. All else of it stays, to the byte.
 
 The old calibration is kept unless another one is better by one standard error, on groups that it was not
-fitted on: of many newly matured deals a good fraction is chance. What it is held against is what leads were
-told, at the level that the tracker followed, so a level that the tracker has caught up with changes nothing.
+fitted on: of many newly matured deals a good fraction is chance. It must gain on later leads, too: what moves fast
+may be over. What it is held against is what leads were told, at the level that the tracker followed, so a level
+that the tracker has caught up with changes nothing.
 """
 
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from lead_propensity.model.bands import Bands
 from lead_propensity.model.calibration import (
     CROSS_FITS,
     EDGE,
+    MIN_WINS,
     Calibrator,
     Identity,
     Isotonic,
@@ -63,26 +65,51 @@ class Choice:
     """Of the chosen one over the old one or, where that is kept, of the best of the others."""
     error: float
     """The standard error of `gain`, clustered by group."""
+    later_gain: float | None
+    """Of the best or chosen kind, fitted on the first half of the time, in the second one; None: no time for both."""
+    outdated: str | None = None
+    """The kind that held-out groups spoke for, where later leads spoke against it and the old one is kept."""
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
 
 
 def choose(model: PropensityModel, newer: Newer) -> Choice:
-    """What the outcomes of `newer` speak for; `kept` unless another kind gains one standard error."""
-    score, won = model.main.raw_score(newer.train.X), newer.train.won
-    groups = newer.train.keys["group_id"]
-    part = hash_folds(groups, CROSS_FITS)
+    """What the outcomes of `newer` speak for; `kept` unless another kind gains one standard error, and also later."""
+    score, won, keys = model.main.raw_score(newer.train.X), newer.train.won, newer.train.keys
+    part = hash_folds(keys["group_id"], CROSS_FITS)
     rows = {KEPT: _loss(newer.told, won)}
     for kind in KINDS:
         rows[kind] = _loss(_cross_fitted(kind, model.calibrator, score, won, part), won)
-    chosen = KEPT
+    groups, chosen = keys["group_id"].to_numpy(), KEPT
     for kind in KINDS:
-        gain, error = mean_and_error(rows[chosen] - rows[kind], groups.to_numpy())
+        gain, error = mean_and_error(rows[chosen] - rows[kind], groups)
         chosen = kind if gain > error else chosen
     losses = {name: float(np.mean(loss)) for name, loss in rows.items()}
     other = min(KINDS, key=lambda kind: losses[kind]) if chosen == KEPT else chosen
-    return Choice(chosen, losses, *mean_and_error(rows[KEPT] - rows[other], groups.to_numpy()))
+    gain, error = mean_and_error(rows[KEPT] - rows[other], groups)
+    later = _later_gain(other, model, newer, score)
+    outdated = chosen if chosen != KEPT and later is not None and later <= 0 else None
+    return Choice(KEPT if outdated else chosen, losses, gain, error, later, outdated)
+
+
+def _later_gain(kind: str, model: PropensityModel, newer: Newer, score: np.ndarray) -> float | None:
+    """Of a calibration fitted on the first half, its mean gain over what the leads of the second half were told.
+
+    Every label of the first was known when the second began. None where a half holds fewer than MIN_WINS groups
+    that won.
+    """
+    keys, won = newer.train.keys, newer.train.won
+    order, delay = keys["order"].to_numpy(np.int64), model.level.label_delay
+    begins = int(order.min())
+    middle = begins + (int(order.max()) + 1 - begins - delay) // 2
+    first, second = order < middle, order >= middle + delay
+    wins = (keys.loc[half & (won == 1.0), "group_id"].nunique() for half in (first, second))
+    if min(wins) < MIN_WINS:
+        return None
+    one = fitted(kind, model.calibrator, score[first], won[first])
+    told, would = newer.told[second], one.predict(score[second])
+    return float(np.mean(_loss(told, won[second]) - _loss(would, won[second])))
 
 
 def recalibrated(

@@ -69,11 +69,21 @@ def told(choice: Card, off: list[str]) -> str:
     'The old calibration is as good as any fitted on newer deals, and the bands hold: nothing was changed.'
     >>> told({"kind": "moved", "gain": 0.01, "error": 0.002}, [])
     'Fitted again on newer deals: the old calibration at another level, and the bands.'
+    >>> told({"kind": "kept", "outdated": "moved"}, [])[:63]
+    'The old calibration at another level fits the newer deals bette'
     """
     if choice["kind"] != "kept":
         return f"Fitted again on newer deals: {FITTED[choice['kind']]}, and the bands."
+    why = ""
+    if choice.get("outdated"):
+        why = (
+            f"{FITTED[choice['outdated']].capitalize()} fits the newer deals better; but fitted on their first half "
+            "it was no better in the second one. "
+        )
     if off:
-        return f"The old calibration is kept; the bands were fitted again: {'; '.join(off)}."
+        return f"{why}The old calibration is kept; the bands were fitted again: {'; '.join(off)}."
+    if why:
+        return f"{why}The old calibration is kept, and the bands hold: nothing was changed."
     return (
         "The old calibration is as good as any fitted on newer deals, and the bands hold: nothing was "
         "changed."
