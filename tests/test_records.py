@@ -313,7 +313,7 @@ def test_every_limit_that_is_passed_is_named_at_once_and_the_old_scores_stay(
     assert "of lead '" not in (tmp_path / "s.records" / "runs.jsonl").read_text()
     text = str(told.value)
     for part in (
-        r"leads: \d+ of \d+ rows .* data\.max_quarantine_share",
+        r"leads: [\d,]+ of [\d,]+ rows .* data\.max_quarantine_share",
         r"the data end at 2025-12-31T00:00:00\+00:00, 7\.0 days before .*at most 7 days .*max_data_age_days",
         r"events: .*\('hologram'\); at most 20\.0% may.*score\.limits\.max_unknown_events_share",
         r"No scores are written; those that were there stay as they are\.$",
