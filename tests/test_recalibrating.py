@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 import shifting_world
+from factory_mlflow import server
 from lead_propensity import pipeline
 from lead_propensity.config import Config
 from lead_propensity.data import tables
@@ -253,6 +255,50 @@ def test_it_becomes_champion_through_the_gate(
     champion = registry.aliased(flatter.registered_name, registry.CHAMPION)
     assert champion is not None
     assert champion.model_id == done.scorecard["model_id"]
+
+
+@pytest.mark.slow
+def test_watched_and_recalibrated_beside_a_real_server(
+    before: Config, flatter: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing on this side but the scores and the runs; what the server keeps is fetched from it."""
+    name, scores = flatter.registered_name, f"{tmp_path}/scores/"
+    with server(tmp_path) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        first = pipeline.train(before, tmp_path / "trained")
+        promotion.promote(before, str(first.folder), force=True, reason="the first")
+        champion, client = f"models:/{name}@champion", MlflowClient()
+        for day in (THEN + 120, THEN + 180):
+            night = (shifting_world.BEGINS + pd.Timedelta(days=day)).to_pydatetime()
+            pipeline.score(flatter, champion, scores, night)
+        watched = pipeline.monitor(flatter, scores, out=tmp_path / "monitor.html")
+        assert [one["state"] for one in watched.found["moments"]] == ["judged", "judged"]
+        kept = client.get_run(str(watched.run_id))
+        assert kept.data.metrics["monitor.wins"] == watched.found["pooled"]["wins"] > 0
+        for file in (watched.page, watched.page.with_suffix(".json")):
+            assert fetched(client, str(watched.run_id), file.name) == file.read_bytes()
+        done = pipeline.recalibrate(flatter, champion, tmp_path / "again")
+        challenger = client.get_model_version_by_alias(name, "challenger")
+        assert challenger.version == "2"
+        assert client.get_model_version_by_alias(name, "champion").version == "1"
+        for file in ("report.html", "scorecard.json", "model_card.md"):
+            assert fetched(client, challenger.run_id, file) == (done.folder / file).read_bytes()
+        figures = client.get_run(challenger.run_id).data.metrics
+        gap = done.scorecard["figures"]["after_minus_before_log_loss"]
+        assert figures["after_minus_before_log_loss"] == pytest.approx(gap)
+        assert (
+            PropensityModel.load(
+                registry.fetch(
+                    registry.version_of(f"models:/{name}@challenger", name).uri, tmp_path
+                )
+            ).model_id
+            == done.scorecard["model_id"]
+        )
+
+
+def fetched(client: MlflowClient, run_id: str, file: str) -> bytes:
+    """An artifact as the server gives it."""
+    return Path(client.download_artifacts(run_id, file)).read_bytes()
 
 
 # Refused, refused in time, killed
