@@ -112,8 +112,8 @@ class Server:
 
     def answer(self) -> int:
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], 120)
-        assert ready, "the command is still at work after two minutes"
+        ready, _, _ = select.select([self._process.stdout], [], [], 600)
+        assert ready, "the command is still at work after ten minutes"
         return int(self._process.stdout.readline())
 
 

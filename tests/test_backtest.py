@@ -390,7 +390,8 @@ def test_the_figures_speak_of_the_evaluated_model_and_the_folder_holds_the_deplo
     """Refitted, the one knows no label of the test part, the other one all of them."""
     write(simulate(1500, seed=5), tmp_path / "crm")
     few = ["trials=1", "min_wins_trees=10000", "backtest_periods=0", "refit=always"]
-    told = load(tmp_path / "crm" / "config.yaml", [f"model.{one}" for one in few])
+    asked = ["snapshots.every_days=28", *(f"model.{one}" for one in few)]
+    told = load(tmp_path / "crm" / "config.yaml", asked)
     card = pipeline.train(told, tmp_path / "run").scorecard
     deployed = pipeline.load_model(tmp_path / "run")
     assert card["deployed"]["refitted"]

@@ -17,7 +17,7 @@ from lead_propensity.serving import records
 Run = Callable[[str], tuple[int, str, str]]
 FEW = (
     "--set model.trials=1 --set model.backtest_periods=0 --set model.refit=never "
-    "--set split.test_days=56 --set engine.threads=1"
+    "--set snapshots.every_days=28 --set split.test_days=56 --set engine.threads=1"
 )
 
 

@@ -23,7 +23,7 @@ from worlds import DAY, config, database
 
 TRAINED = [
     *("model.trials=1", "model.backtest_periods=0", "model.refit=never"),
-    *("split.test_days=56", "rules=null"),
+    *("snapshots.every_days=28", "split.test_days=56", "rules=null"),
 ]
 GROUPED = ["report.segments=[industry, employees]", "features.sensitive=[role]"]
 

@@ -322,6 +322,7 @@ FEW = [
     "model.min_wins_trees=20",
     "model.backtest_periods=0",
     "model.refit=never",
+    "snapshots.every_days=28",
     "split.test_days=56",
     "bands.hot_per_week=10",
 ]

@@ -349,7 +349,8 @@ def test_rules_that_count_events_need_events_when_leads_are_scored(
     crm: Path, tmp_path: Path
 ) -> None:
     """Also where the model looks at none: undeclared, every lead would look silent to the rules."""
-    blind = load(crm / "config.yaml", [*FEW, *ONCE, "features.implicit=[]"])
+    asked = [*FEW, *ONCE, "snapshots.every_days=28", "features.implicit=[]"]
+    blind = load(crm / "config.yaml", asked)
     run = pipeline.train(blind, tmp_path / "run")
     tree = yaml.safe_load((crm / "config.yaml").read_text())
     del tree["data"]["events"]
