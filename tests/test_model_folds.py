@@ -2,7 +2,8 @@
 
 Where the history is too short for that, nothing is learned from a lead that is judged. The tests of those folds
 were seen failing once: with leads on both sides, with a train that goes on after the start, without a call to
-them or with one beside folds that have a purge, and with folds that lack wins.
+them or with one beside folds that have a purge, and with folds that lack wins. So were the folds of leads:
+told apart by row, and with folds that lack wins.
 """
 
 import itertools
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from lead_propensity.model.folds import (
     EARLIEST,
     FOLDS,
+    LEAD_FOLDS,
     MIN_OF_EACH,
+    lead_folds,
     sample_of_leads,
     stable_hash,
     time_folds,
@@ -129,6 +132,26 @@ def test_a_fold_without_a_purge_has_no_lead_on_both_sides(frame):
         assert train["order"].max() < fold.starts == valid["order"].min()
         for side in (train, valid):
             assert side["won"].value_counts().reindex([0.0, 1.0]).min() >= MIN_OF_EACH
+
+
+@settings(max_examples=100, deadline=None)
+@given(short_histories())
+def test_folds_of_leads_judge_each_row_at_most_once_by_all_other_leads(frame):
+    folds = lead_folds(frame)
+    judged = np.concatenate([fold.valid for fold in folds]) if folds else np.array([], int)
+    assert len(judged) == len(set(judged))
+    for fold in folds:
+        train, valid = frame.iloc[fold.train], frame.iloc[fold.valid]
+        assert not set(train["group_id"]) & set(valid["group_id"])
+        assert len(train) + len(valid) == len(frame)
+        assert fold.starts == valid["order"].min()
+        for side in (train, valid):
+            assert side["won"].value_counts().reindex([0.0, 1.0]).min() >= MIN_OF_EACH
+
+
+def test_many_leads_have_all_folds_of_leads():
+    frame = keys(list(range(500)), [0] * 500, [0, 1] * 250)
+    assert len(lead_folds(frame)) == LEAD_FOLDS
 
 
 @settings(max_examples=100, deadline=None)

@@ -3,7 +3,8 @@
 Each was seen failing once: one sampler for all trials; a digest without labels, values, folds, categories,
 fixed settings or seed; a damaged file opened; more trials taken than asked for; scores of earlier trials not
 made again; a pruned trial told as finished, or pruned at once; the folds' highest loss in place of the mean;
-all trees in place of so many; trees grown on after a round without a split; pruned trials in the
+all trees in place of so many; rounds of the time
+folds in place of those of the leads; trees grown on after a round without a split; pruned trials in the
 importance or the history; a shelf without its lock; a run that keeps nothing (the killed `train`).
 """
 
@@ -31,12 +32,13 @@ from lead_propensity.data.simulate import simulate, write
 from lead_propensity.data.workroom import entered
 from lead_propensity.errors import ConfigError
 from lead_propensity.model.encoding import Encoding
-from lead_propensity.model.folds import time_folds
+from lead_propensity.model.folds import Fold, lead_folds, time_folds
 from lead_propensity.model.learners import tree_parameters
 from lead_propensity.model.rounds import FoldBoosters, FoldRows, settle
 from lead_propensity.model.tuning import (
     EARLY_FOLDS,
     MIN_FINISHED,
+    REFIT_ROUNDS,
     TreeSearch,
     TunedTrees,
     setting_importance,
@@ -198,7 +200,7 @@ def test_without_folds_the_defaults_have_the_fixed_settings():
     assert len(tuned.trials) == 0
 
 
-def fold_curve(place: int, parameters: dict[str, object], rounds: int) -> list[float]:
+def fold_curve(fold: Fold, parameters: dict[str, object], rounds: int) -> list[float]:
     """The losses of one fold by LightGBM's own loop."""
     whole = lightgbm.Dataset(
         SEARCH.matrix,
@@ -210,8 +212,8 @@ def fold_curve(place: int, parameters: dict[str, object], rounds: int) -> list[f
     losses: dict[str, dict[str, list[float]]] = {}
     lightgbm.train(
         {**parameters, "metric": "binary_logloss", "num_iterations": rounds},
-        whole.subset(FOLDS[place].train.tolist()),
-        valid_sets=[whole.subset(FOLDS[place].valid.tolist())],
+        whole.subset(fold.train.tolist()),
+        valid_sets=[whole.subset(fold.valid.tolist())],
         callbacks=[lightgbm.record_evaluation(losses)],
     )
     return losses["valid_0"]["binary_logloss"]
@@ -223,9 +225,26 @@ def test_one_number_of_rounds_has_the_lowest_mean_loss_of_the_folds(places: tupl
     rows = FoldRows.cut(SEARCH.matrix, DATA.won, SEARCH.categories, FOLDS)
     with ThreadPoolExecutor(2, initializer=settle) as pool:
         best = FoldBoosters(rows, parameters, pool).best_round(places)
-    mean = np.mean([fold_curve(place, parameters, 150) for place in places], axis=0)
+    mean = np.mean([fold_curve(FOLDS[place], parameters, 150) for place in places], axis=0)
     assert best.rounds == int(np.argmin(mean)) + 1
     assert best.loss == mean.min()
+
+
+def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_nothing_else(whole: TunedTrees):
+    others = lead_folds(DATA.keys)
+    grown = replace(SEARCH, lead_folds=others).run(SIXTEEN, 2, silent)
+    assert grown.trials.equals(whole.trials)
+    for one, before in zip(grown.top, whole.top, strict=True):
+        assert (one.parameters, one.loss) == (before.parameters, before.loss)
+        assert one.score.tobytes() == before.score.tobytes()
+        parameters = {**tree_parameters(SIXTEEN.seed, threads=1), **one.parameters}
+        mean = np.mean([fold_curve(fold, parameters, 150) for fold in others], axis=0)
+        assert one.rounds == np.ceil(REFIT_ROUNDS * (int(np.argmin(mean)) + 1))
+    assert [one.rounds for one in grown.top] != [one.rounds for one in whole.top]
+    judged = replace(SEARCH, lead_folds=others).judge(
+        [one.parameters for one in whole.top], SIXTEEN, 1
+    )
+    assert [one.rounds for one in judged.top] == [one.rounds for one in grown.top]
 
 
 def test_scores_of_a_round_do_not_depend_on_how_far_the_trees_grew():

@@ -12,7 +12,7 @@ from lead_propensity.config import Config
 from lead_propensity.features.catalogue import Feature
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.encoding import Encoding
-from lead_propensity.model.folds import Fold, sample_of_leads, time_folds
+from lead_propensity.model.folds import Fold, lead_folds, sample_of_leads, time_folds
 from lead_propensity.model.learners import BaseRate
 from lead_propensity.model.lines import Lesson, LessonTwice, TunedLine, tune_line
 from lead_propensity.model.machine import threads_of
@@ -116,7 +116,8 @@ def _tuned(
     trees = None
     if search is not None:
         matrix = encoding.for_trees(sample.X)
-        trees = search(TreeSearch(matrix, sample.won, encoding.categories, folds))
+        grown = lead_folds(sample.keys)
+        trees = search(TreeSearch(matrix, sample.won, encoding.categories, folds, grown))
     tuned = Tuned(sample, folds, line, smooth, trees, Mix({}, 1.0, {}))
     usual = {"line": 1.0, "smooth": 0.0} if search is None else USUAL
     groups, base = sample.keys["group_id"].to_numpy(), _base_of_folds(sample.won, folds)

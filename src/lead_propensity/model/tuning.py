@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class TunedTrial:
 
     parameters: dict[str, Any]
     rounds: int
-    """For a fit on all rows: REFIT_ROUNDS times the best round of the folds."""
+    """For a fit on all rows."""
     loss: float
     """Mean over the folds of their mean log loss."""
     score: np.ndarray
@@ -79,6 +79,8 @@ class TreeSearch:
     won: np.ndarray
     categories: list[int]
     folds: Sequence[Fold]
+    lead_folds: Sequence[Fold] = ()
+    """They say how long trees grow in a fit on all rows: time folds learn from too few for that."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Settings of LightGBM that every trial has, whatever the sampler suggests."""
 
@@ -102,7 +104,7 @@ class TreeSearch:
             _kept(storage, self._digest(config.seed)) as kept,
         ):
             study = self._study(config, kept, progress)
-            top = tuple(self._tuned(trial) for trial in _best_of(study))
+            top = self._for_all_rows([self._tuned(trial) for trial in _best_of(study)])
         return TunedTrees(self._table(study), top)
 
     def judge(
@@ -110,7 +112,7 @@ class TreeSearch:
     ) -> TunedTrees:
         """These settings alone, in their order, each with the rounds that suit the folds; no trial is made."""
         with self._ready(config.seed, threads):
-            top = tuple(self._judged(one) for one in settings)
+            top = self._for_all_rows([self._judged(one) for one in settings])
         return TunedTrees(pd.DataFrame(), top)
 
     @contextmanager
@@ -169,6 +171,19 @@ class TreeSearch:
         score = self._boosters(trial.params).score(best) if found is None else found
         assert trial.value is not None
         return TunedTrial(self._all_of(trial.params), _of_all(best), trial.value, score)
+
+    def _for_all_rows(self, trials: Sequence[TunedTrial]) -> tuple[TunedTrial, ...]:
+        """With the rounds that suit the folds of leads."""
+        if not self.lead_folds:
+            return tuple(trials)
+        rows = FoldRows.cut(self.matrix, self.won, self.categories, self.lead_folds)
+        every = range(len(self.lead_folds))
+
+        def suited(trial: TunedTrial) -> TunedTrial:
+            boosters = FoldBoosters(rows, {**self._base, **trial.parameters}, self._pool)
+            return replace(trial, rounds=_of_all(boosters.best_round(every).rounds))
+
+        return tuple(suited(trial) for trial in trials)
 
     def _all_of(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
         return {**suggested, "bagging_freq": 1, **self.fixed}
