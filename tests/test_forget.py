@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from factory_postgres import Database, Server
 from factory_predictions import predictions
 from lead_propensity.config import Config
 from lead_propensity.data.erasing import Eraser, forgotten_in
@@ -332,6 +333,21 @@ def test_the_command_says_what_went_and_where_else_to_look(
     assert "may hold the leads still" in errors
     assert "broken.parquet" in errors
     assert command_line("forget --lead-id-file ids.txt --in nowhere")[0] == 2
+
+
+def test_what_it_says_for_psql_deletes_those_leads_and_no_other(
+    place: Path, command_line: CommandLine, postgres_server: Server, postgres: Database
+) -> None:
+    gone = ["L1", r"back\slash", r"\N", "a, b", '"quoted"', "it's"]
+    table = pa.table({"lead_id": [*gone, "L2", "back", "a"]})
+    postgres.load("lead_scores", table)
+    (place / "ids.txt").write_text("\n".join(gone) + "\n")
+    records.append(place / "t.records", {"command": "score", "out": "postgres:lead_scores"})
+    _, shown, _ = command_line("forget --lead-id-file ids.txt --in .")
+    said = shown[shown.index("CREATE TEMP TABLE") : shown.index("FROM forget);")] + "FROM forget);"
+    postgres_server.needs_own().psql(f"SET search_path TO {postgres.schema};\n{said}\n")
+    left = postgres.run("SELECT lead_id FROM lead_scores ORDER BY 1")
+    assert sorted(lead for (lead,) in left) == ["L2", "a", "back"]
 
 
 def test_without_models_and_records_it_asks_where(place: Path) -> None:

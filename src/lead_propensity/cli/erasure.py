@@ -101,6 +101,10 @@ def _named(paths: Any) -> str:
     return f"{named} and {more:,} more" if more > 0 else named
 
 
+LINE_BY_LINE = r"WITH (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02')"
+"""So that psql takes each line for an id as it stands, with backslashes, quotes and commas."""
+
+
 def _elsewhere(done: Any, settings: Any, file: Path) -> list[str]:
     column = "lead_id"
     if settings is not None:
@@ -120,7 +124,7 @@ def _elsewhere(done: Any, settings: Any, file: Path) -> list[str]:
         ]
     lines.append("tables of PostgreSQL, in psql:")
     lines.append("  CREATE TEMP TABLE forget (id text);")
-    lines.append(f"  \\copy forget FROM '{file}'")
+    lines.append(f"  \\copy forget FROM '{file}' {LINE_BY_LINE}")
     for table in done.tables:
         name = ".".join('"' + part.replace('"', '""') + '"' for part in table.split("."))
         lines.append(f"  DELETE FROM {name} WHERE {quoted} IN (SELECT id FROM forget);")

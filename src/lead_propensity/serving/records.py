@@ -82,10 +82,8 @@ def prove(folder: Path, room: int = 0) -> None:
     """See that a line of so many bytes can be added, and add none. Raises ConfigError where it cannot."""
     with _at_the_end(folder) as file:
         whole = file.tell()
-        try:
-            _put(
-                file, b" " * room
-            )  # without a line's end: nobody reads it, also of a run killed here
+        try:  # without a line's end nobody reads it, also if this run is killed here
+            _put(file, b" " * room)
         finally:
             file.truncate(whole)
 
