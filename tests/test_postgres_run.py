@@ -51,6 +51,7 @@ def crm(
     address = postgres.address.replace("//postgres:@", f"//{user}:{PASSWORD}@")
     monkeypatch.setenv("LEAD_PROPENSITY_POSTGRES", address)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)  # the records of runs that write to a table lie there
     yield tmp_path / "world" / "config.yaml", tmp_path / "world" / "tables.yaml"
     rules.write_text(before)
     postgres.run(f"DROP OWNED BY {user}", f"DROP ROLE {user}", "SELECT pg_reload_conf()")
@@ -84,6 +85,7 @@ def test_a_night_between_tables_is_that_of_files_and_keeps_the_password(
     assert PASSWORD not in shown.out + shown.err
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 30
+    assert tmp_path / "lead_scores.records" / "runs.jsonl" in written
     assert [path for path in written if PASSWORD.encode() in path.read_bytes()] == []
 
 
