@@ -3,9 +3,9 @@
 Each was seen failing once: one sampler for all trials; a digest without labels, values, folds, categories,
 fixed settings or seed; a damaged file opened; more trials taken than asked for; scores of earlier trials not
 made again; a pruned trial told as finished, or pruned at once; the folds' highest loss in place of the mean;
-all trees in place of so many; rounds of the time
-folds in place of those of the leads; trees grown on after a round without a split; pruned trials in the
-importance or the history; a shelf without its lock; a run that keeps nothing (the killed `train`).
+all trees in place of so many; rounds of the time folds in place of those of the leads, or of a sample in place
+of more rows; trees grown on after a round without a split; pruned trials in the importance or the history; a
+shelf without its lock; a run that keeps nothing (the killed `train`).
 """
 
 import json
@@ -31,8 +31,9 @@ from lead_propensity.config import Config, load
 from lead_propensity.data.simulate import simulate, write
 from lead_propensity.data.workroom import entered
 from lead_propensity.errors import ConfigError
+from lead_propensity.model.choosing import MORE_ROWS, choose
 from lead_propensity.model.encoding import Encoding
-from lead_propensity.model.folds import Fold, lead_folds, time_folds
+from lead_propensity.model.folds import Fold, lead_folds, sample_of_leads, time_folds
 from lead_propensity.model.learners import tree_parameters
 from lead_propensity.model.rounds import FoldBoosters, FoldRows, settle
 from lead_propensity.model.tuning import (
@@ -200,13 +201,15 @@ def test_without_folds_the_defaults_have_the_fixed_settings():
     assert len(tuned.trials) == 0
 
 
-def fold_curve(fold: Fold, parameters: dict[str, object], rounds: int) -> list[float]:
+def fold_curve(
+    fold: Fold, parameters: dict[str, object], rounds: int, search: TreeSearch = SEARCH
+) -> list[float]:
     """The losses of one fold by LightGBM's own loop."""
     whole = lightgbm.Dataset(
-        SEARCH.matrix,
-        DATA.won,
-        feature_name=[f"Column_{column}" for column in range(SEARCH.matrix.shape[1])],
-        categorical_feature=SEARCH.categories,
+        search.matrix,
+        search.won,
+        feature_name=[f"Column_{column}" for column in range(search.matrix.shape[1])],
+        categorical_feature=search.categories,
         params={"feature_pre_filter": False, "max_bin": 127, "verbosity": -1},
     ).construct()
     losses: dict[str, dict[str, list[float]]] = {}
@@ -245,6 +248,39 @@ def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_nothing_else(who
         [one.parameters for one in whole.top], SIXTEEN, 1
     )
     assert [one.rounds for one in judged.top] == [one.rounds for one in grown.top]
+
+
+@pytest.mark.parametrize(
+    ("leads", "seed", "grows"),
+    [(60, 3, False), (400, 1, False), (400, 3, True)],
+    ids=["not sampled", "more rows ask for fewer", "more rows ask for more"],
+)
+def test_where_leads_are_sampled_trees_grow_as_long_as_more_of_them_say(
+    leads: int, seed: int, grows: bool
+):
+    many = dataset(leads=leads, seed=seed).part("fit")
+    encoding = Encoding.fit(many.X, many.keys["lead_id"], FEATURES)
+    tuned = choose(many, encoding, True, config(trial_rows=1_000), silent, None)
+    assert tuned.trees is not None
+    rows = tuned.sample
+    alone = TreeSearch(
+        encoding.for_trees(rows.X),
+        rows.won,
+        encoding.categories,
+        tuned.folds,
+        lead_folds(rows.keys),
+    ).run(config().model, 1, silent)
+    assert (len(rows) < len(many)) == (leads == 400)
+    more = many.rows(sample_of_leads(many.keys["lead_id"], MORE_ROWS * 1_000))
+    parameters = {**tree_parameters(7, threads=1), **alone.top[0].parameters}
+    first = replace(SEARCH, matrix=encoding.for_trees(more.X), won=more.won)
+    curve = fold_curve(lead_folds(more.keys)[0], parameters, 400, first)
+    rounds = np.ceil(REFIT_ROUNDS * (int(np.argmin(curve)) + 1))
+    longer = max(1.0, rounds / alone.top[0].rounds) if leads == 400 else 1.0
+    assert (longer > 1) == grows
+    assert [one.rounds for one in tuned.trees.top] == [
+        round(longer * one.rounds) for one in alone.top
+    ]
 
 
 def test_scores_of_a_round_do_not_depend_on_how_far_the_trees_grew():

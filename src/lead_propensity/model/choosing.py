@@ -24,6 +24,9 @@ from lead_propensity.progress import Progress
 USUAL = {"line": 0.5, "smooth": 0.0, "trees": 0.5}
 """The blend that the folds must speak against: the smooth line has to earn its place."""
 
+MORE_ROWS = 4
+"""Where leads are sampled for the search, so many times its rows tell how long trees grow on all."""
+
 
 @dataclass(frozen=True)
 class OutOfTime:
@@ -118,10 +121,28 @@ def _tuned(
         matrix = encoding.for_trees(sample.X)
         grown = lead_folds(sample.keys)
         trees = search(TreeSearch(matrix, sample.won, encoding.categories, folds, grown))
+        if len(sample) < len(train):
+            trees = _grown_on_more(trees, train, encoding, config)
     tuned = Tuned(sample, folds, line, smooth, trees, Mix({}, 1.0, {}))
     usual = {"line": 1.0, "smooth": 0.0} if search is None else USUAL
     groups, base = sample.keys["group_id"].to_numpy(), _base_of_folds(sample.won, folds)
     return replace(tuned, mix=mix(tuned.scores, usual, sample.won, groups, base))
+
+
+def _grown_on_more(
+    trees: TunedTrees, train: Dataset, encoding: Encoding, config: Config
+) -> TunedTrees:
+    """Trees on more rows than the sample's grow longer; how much so, the best setting tells on one fold of leads."""
+    more = train.rows(sample_of_leads(train.keys["lead_id"], MORE_ROWS * config.model.trial_rows))
+    fold = lead_folds(more.keys)[:1]
+    if not fold:
+        return trees
+    search = TreeSearch(encoding.for_trees(more.X), more.won, encoding.categories, (), fold)
+    best = trees.top[0]
+    rounds = search.rounds(best.parameters, config.model, threads_of(config.engine))
+    longer = max(1.0, rounds / best.rounds)
+    top = tuple(replace(one, rounds=round(longer * one.rounds)) for one in trees.top)
+    return replace(trees, top=top)
 
 
 def smooth_lesson(rows: Dataset, encoding: SmoothEncoding) -> LessonTwice:

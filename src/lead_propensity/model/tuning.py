@@ -119,7 +119,8 @@ class TreeSearch:
     def _ready(self, seed: int, threads: int) -> Iterator[None]:
         self._base = {**tree_parameters(seed, threads=1), **self.fixed}
         self._rows = FoldRows.cut(self.matrix, self.won, self.categories, self.folds)
-        pool = ThreadPoolExecutor(min(threads, len(self.folds)), initializer=settle)
+        at_once = max(len(self.folds), len(self.lead_folds))
+        pool = ThreadPoolExecutor(min(threads, at_once), initializer=settle)
         with pool as self._pool:
             yield
 
@@ -172,18 +173,24 @@ class TreeSearch:
         assert trial.value is not None
         return TunedTrial(self._all_of(trial.params), _of_all(best), trial.value, score)
 
+    def rounds(self, setting: Mapping[str, Any], config: ModelConfig, threads: int) -> int:
+        """For a fit on all rows, as the folds of leads say."""
+        with self._ready(config.seed, threads):
+            return self._suited(self._lead_rows(), setting)
+
     def _for_all_rows(self, trials: Sequence[TunedTrial]) -> tuple[TunedTrial, ...]:
         """With the rounds that suit the folds of leads."""
         if not self.lead_folds:
             return tuple(trials)
-        rows = FoldRows.cut(self.matrix, self.won, self.categories, self.lead_folds)
-        every = range(len(self.lead_folds))
+        rows = self._lead_rows()
+        return tuple(replace(one, rounds=self._suited(rows, one.parameters)) for one in trials)
 
-        def suited(trial: TunedTrial) -> TunedTrial:
-            boosters = FoldBoosters(rows, {**self._base, **trial.parameters}, self._pool)
-            return replace(trial, rounds=_of_all(boosters.best_round(every).rounds))
+    def _lead_rows(self) -> FoldRows:
+        return FoldRows.cut(self.matrix, self.won, self.categories, self.lead_folds)
 
-        return tuple(suited(trial) for trial in trials)
+    def _suited(self, rows: FoldRows, setting: Mapping[str, Any]) -> int:
+        boosters = FoldBoosters(rows, {**self._base, **self._all_of(setting)}, self._pool)
+        return _of_all(boosters.best_round(range(len(rows.folds))).rounds)
 
     def _all_of(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
         return {**suggested, "bagging_freq": 1, **self.fixed}
