@@ -206,8 +206,7 @@ def _records(file: TextIO, delimiter: str) -> Iterator[tuple[str, list[str]]]:
             yield line.removeprefix("\ufeff")
 
     csv.field_size_limit(_WIDEST_CELL)
-    for cells in csv.reader(
-        lines(), delimiter=delimiter, strict=True
-    ):  # an open quote would hide the rows behind it
+    # Strict: an open quote would hide the rows behind it.
+    for cells in csv.reader(lines(), delimiter=delimiter, strict=True):
         yield "".join(taken), cells
         taken.clear()
