@@ -119,8 +119,8 @@ def _tuned(
     trees = None
     if search is not None:
         matrix = encoding.for_trees(sample.X)
-        grown = lead_folds(sample.keys)
-        trees = search(TreeSearch(matrix, sample.won, encoding.categories, folds, grown))
+        others = lead_folds(sample.keys)
+        trees = search(TreeSearch(matrix, sample.won, encoding.categories, folds, others))
         if len(sample) < len(train):
             trees = _grown_on_more(trees, train, encoding, config)
     tuned = Tuned(sample, folds, line, smooth, trees, Mix({}, 1.0, {}))
@@ -139,7 +139,7 @@ def _grown_on_more(
         return trees
     search = TreeSearch(encoding.for_trees(more.X), more.won, encoding.categories, (), fold)
     best = trees.top[0]
-    rounds = search.rounds(best.parameters, config.model, threads_of(config.engine))
+    rounds = search.rounds_of(best.parameters, config.model, threads_of(config.engine))
     longer = max(1.0, rounds / best.rounds)
     top = tuple(replace(one, rounds=round(longer * one.rounds)) for one in trees.top)
     return replace(trees, top=top)

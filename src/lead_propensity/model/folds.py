@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 FOLDS = 4
+LEAD_FOLDS = 5
 EARLIEST = 0.4
 """Share of the rows before the first validation."""
 MIN_OF_EACH = 5
 """Wins, and losses, that each side of a fold needs."""
-LEAD_FOLDS = 5
 MIN_KNOWN = 0.1
 """Share of all wins, and losses, known before the first validation."""
 
@@ -55,14 +55,15 @@ def time_folds(keys: pd.DataFrame, count: int = FOLDS) -> tuple[Fold, ...]:
     return kept or _folds_of_leads(keys, count)
 
 
-def lead_folds(keys: pd.DataFrame, count: int = LEAD_FOLDS) -> tuple[Fold, ...]:
-    """At most `count` folds of other leads (groups), chosen by a hash, each of all times.
+def lead_folds(keys: pd.DataFrame) -> tuple[Fold, ...]:
+    """At most LEAD_FOLDS folds of other leads (groups), chosen by a hash, each of all times.
 
     They know the future: good to tell what depends on the number of rows alone, and to judge nothing.
     """
     order, won = keys["order"].to_numpy(np.int64), keys["won"].to_numpy(np.float64)
-    fold = hash_folds(keys["group_id"], count)
-    parts = [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in range(count)]
+    fold = hash_folds(keys["group_id"], LEAD_FOLDS)
+    numbers = range(LEAD_FOLDS)
+    parts = [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in numbers]
     return tuple(
         Fold(int(order[valid].min()), train, valid, known=False)
         for train, valid in parts

@@ -115,6 +115,11 @@ class TreeSearch:
             top = self._for_all_rows([self._judged(one) for one in settings])
         return TunedTrees(pd.DataFrame(), top)
 
+    def rounds_of(self, setting: Mapping[str, Any], config: ModelConfig, threads: int) -> int:
+        """For a fit on all rows, as the folds of leads say."""
+        with self._ready(config.seed, threads):
+            return self._suited(self._rows.again(self.lead_folds), setting)
+
     @contextmanager
     def _ready(self, seed: int, threads: int) -> Iterator[None]:
         self._base = {**tree_parameters(seed, threads=1), **self.fixed}
@@ -173,22 +178,15 @@ class TreeSearch:
         assert trial.value is not None
         return TunedTrial(self._all_of(trial.params), _of_all(best), trial.value, score)
 
-    def rounds(self, setting: Mapping[str, Any], config: ModelConfig, threads: int) -> int:
-        """For a fit on all rows, as the folds of leads say."""
-        with self._ready(config.seed, threads):
-            return self._suited(self._lead_rows(), setting)
-
     def _for_all_rows(self, trials: Sequence[TunedTrial]) -> tuple[TunedTrial, ...]:
         """With the rounds that suit the folds of leads."""
         if not self.lead_folds:
             return tuple(trials)
-        rows = self._lead_rows()
+        rows = self._rows.again(self.lead_folds)
         return tuple(replace(one, rounds=self._suited(rows, one.parameters)) for one in trials)
 
-    def _lead_rows(self) -> FoldRows:
-        return FoldRows.cut(self.matrix, self.won, self.categories, self.lead_folds)
-
     def _suited(self, rows: FoldRows, setting: Mapping[str, Any]) -> int:
+        """The rounds for a fit on all rows, as all folds of `rows` say."""
         boosters = FoldBoosters(rows, {**self._base, **self._all_of(setting)}, self._pool)
         return _of_all(boosters.best_round(range(len(rows.folds))).rounds)
 
