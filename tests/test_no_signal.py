@@ -154,7 +154,7 @@ def test_noise_teaches_next_to_nothing(rate):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.45])
-@pytest.mark.parametrize(("rows", "seeds"), [(2_000, 5), (20_000, 3)])
-def test_more_noise_teaches_no_more(rows, seeds, rate):
-    found = [excess(rows, rate, seed, trials=10) for seed in range(1, 1 + seeds)]
+@pytest.mark.parametrize("rows", [2_000, 20_000])
+def test_more_noise_teaches_no_more(rows, rate):
+    found = [excess(rows, rate, seed, trials=10) for seed in range(1, 6)]
     assert np.mean(found) <= CLOSE, found
