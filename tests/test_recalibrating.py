@@ -286,14 +286,9 @@ def test_watched_and_recalibrated_beside_a_real_server(
         figures = client.get_run(challenger.run_id).data.metrics
         gap = done.scorecard["figures"]["after_minus_before_log_loss"]
         assert figures["after_minus_before_log_loss"] == pytest.approx(gap)
-        assert (
-            PropensityModel.load(
-                registry.fetch(
-                    registry.version_of(f"models:/{name}@challenger", name).uri, tmp_path
-                )
-            ).model_id
-            == done.scorecard["model_id"]
-        )
+        version = registry.version_of(f"models:/{name}@challenger", name)
+        stored = PropensityModel.load(registry.fetch(version.uri, tmp_path))
+        assert stored.model_id == done.scorecard["model_id"]
 
 
 def fetched(client: MlflowClient, run_id: str, file: str) -> bytes:
