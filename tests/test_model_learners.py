@@ -13,6 +13,7 @@ from lead_propensity.model import learners
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import time_folds
 from lead_propensity.model.learners import (
+    FEW_FEATURES,
     BaseRate,
     Blend,
     BoostedTrees,
@@ -26,7 +27,7 @@ from model_world import FEATURES, dataset
 
 DATA = dataset(leads=120, seed=4).part("fit")
 ENCODING = Encoding.fit(DATA.X, DATA.keys["lead_id"], FEATURES)
-SETTINGS = {**tree_parameters(seed=1, threads=1), "num_iterations": 20, "num_leaves": 7}
+SETTINGS = tree_parameters(1, {"num_iterations": 20, "num_leaves": 7})
 
 
 def trees(threads: int = 1) -> BoostedTrees:
@@ -107,6 +108,19 @@ def test_trees_are_the_same_text_on_any_number_of_threads():
     assert "num_threads" not in TREES.text
 
 
+@pytest.mark.parametrize("share", [0.3, FEW_FEATURES])
+def test_trees_that_use_few_features_are_the_same_however_lightgbm_counts(share: float):
+    settings = tree_parameters(1, {"num_iterations": 20, "feature_fraction": share})
+    assert settings.pop("force_col_wise")
+    found = []
+    for layout in ("force_col_wise", "force_row_wise"):
+        data = binned(ENCODING.for_trees(DATA.X), DATA.won, ENCODING.categories)
+        grown = BoostedTrees.fit(ENCODING, data, {**settings, layout: True})
+        found.append(grown.text.partition("\nparameters:")[0])
+    assert found[0] == found[1]
+    assert "force_row_wise" in tree_parameters(1, {"feature_fraction": FEW_FEATURES + 0.01})
+
+
 def test_hostile_names_stay_out_of_the_trees():
     assert "hostile" not in TREES.text
     assert FEATURES[6].name not in TREES.text
@@ -121,9 +135,12 @@ def test_the_logistic_finds_what_matters_first():
 def test_out_of_fold_scores_cover_the_validation_rows_only():
     folds = time_folds(DATA.keys)
     lesson = Lesson(ENCODING.for_linear(DATA.X), DATA.won)
-    tuned = tune_line(lambda fold: lesson, DATA.won, folds)
+    tuned = tune_line(lambda fold: lesson, DATA.won, folds, 1)
     judged = np.unique(np.concatenate([fold.valid for fold in folds]))
     assert np.array_equal(np.flatnonzero(~np.isnan(tuned.score)), judged)
+    on_threads = tune_line(lambda fold: lesson, DATA.won, folds, 4)
+    assert (on_threads.strength, on_threads.losses) == (tuned.strength, tuned.losses)
+    assert on_threads.score.tobytes() == tuned.score.tobytes()
 
 
 # --- a damaged text -------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from lead_propensity.config import Config, load
 from lead_propensity.data.simulate import simulate, write
 from lead_propensity.data.workroom import entered
 from lead_propensity.errors import ConfigError
-from lead_propensity.model.choosing import MORE_ROWS, choose
+from lead_propensity.model.choosing import MORE_ROWS, as_choices, choose, choose_again
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import Fold, lead_folds, sample_of_leads, time_folds
 from lead_propensity.model.learners import tree_parameters
@@ -224,7 +224,7 @@ def fold_curve(
 
 @pytest.mark.parametrize("places", [(0,), (0, 1), (0, 1, 2)])
 def test_one_number_of_rounds_has_the_lowest_mean_loss_of_the_folds(places: tuple[int, ...]):
-    parameters = tree_parameters(seed=3, threads=1)
+    parameters = tree_parameters(3, {})
     rows = FoldRows.cut(SEARCH.matrix, DATA.won, SEARCH.categories, FOLDS)
     with ThreadPoolExecutor(2, initializer=settle) as pool:
         best = FoldBoosters(rows, parameters, pool).best_round(places)
@@ -233,58 +233,37 @@ def test_one_number_of_rounds_has_the_lowest_mean_loss_of_the_folds(places: tupl
     assert best.loss == mean.min()
 
 
-def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_nothing_else(whole: TunedTrees):
-    others = lead_folds(DATA.keys)
-    grown = replace(SEARCH, lead_folds=others).run(SIXTEEN, 2, silent)
-    assert grown.trials.equals(whole.trials)
-    for one, before in zip(grown.top, whole.top, strict=True):
-        assert (one.parameters, one.loss) == (before.parameters, before.loss)
-        assert one.score.tobytes() == before.score.tobytes()
-        parameters = {**tree_parameters(SIXTEEN.seed, threads=1), **one.parameters}
-        mean = np.mean([fold_curve(fold, parameters, 150) for fold in others], axis=0)
-        assert one.rounds == np.ceil(REFIT_ROUNDS * (int(np.argmin(mean)) + 1))
-    assert [one.rounds for one in grown.top] != [one.rounds for one in whole.top]
-    judged = replace(SEARCH, lead_folds=others).judge(
-        [one.parameters for one in whole.top], SIXTEEN, 1
-    )
-    assert [one.rounds for one in judged.top] == [one.rounds for one in grown.top]
-
-
 @pytest.mark.parametrize(
-    ("leads", "seed", "grows"),
-    [(60, 3, False), (400, 1, False), (400, 3, True)],
-    ids=["not sampled", "more rows ask for fewer", "more rows ask for more"],
+    ("leads", "seed"),
+    [(60, 3), (400, 1), (400, 3)],
+    ids=["not sampled", "sampled", "another world"],
 )
-def test_where_leads_are_sampled_trees_grow_as_long_as_more_of_them_say(
-    leads: int, seed: int, grows: bool
-):
+def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_nothing_else(leads: int, seed: int):
     many = dataset(leads=leads, seed=seed).part("fit")
     encoding = Encoding.fit(many.X, many.keys["lead_id"], FEATURES)
     tuned = choose(many, encoding, True, config(trial_rows=1_000), silent, None)
     assert tuned.trees is not None
-    rows = tuned.sample
+    sample = tuned.sample
+    assert (len(sample) < len(many)) == (leads == 400)
     alone = TreeSearch(
-        encoding.for_trees(rows.X),
-        rows.won,
-        encoding.categories,
-        tuned.folds,
-        lead_folds(rows.keys),
+        encoding.for_trees(sample.X), sample.won, encoding.categories, tuned.folds
     ).run(config().model, 1, silent)
-    assert (len(rows) < len(many)) == (leads == 400)
     more = many.rows(sample_of_leads(many.keys["lead_id"], MORE_ROWS * 1_000))
-    parameters = {**tree_parameters(7, threads=1), **alone.top[0].parameters}
     first = replace(SEARCH, matrix=encoding.for_trees(more.X), won=more.won)
-    curve = fold_curve(lead_folds(more.keys)[0], parameters, 400, first)
-    rounds = np.ceil(REFIT_ROUNDS * (int(np.argmin(curve)) + 1))
-    longer = max(1.0, rounds / alone.top[0].rounds) if leads == 400 else 1.0
-    assert (longer > 1) == grows
-    assert [one.rounds for one in tuned.trees.top] == [
-        round(longer * one.rounds) for one in alone.top
-    ]
+    best = tree_parameters(7, alone.top[0].parameters)
+    mean = np.mean([fold_curve(fold, best, 400, first) for fold in lead_folds(more.keys)], axis=0)
+    longer = np.ceil(REFIT_ROUNDS * (int(np.argmin(mean)) + 1)) / alone.top[0].rounds
+    assert longer != 1.0
+    for one, before in zip(tuned.trees.top, alone.top, strict=True):
+        assert (one.parameters, one.loss) == (before.parameters, before.loss)
+        assert one.score.tobytes() == before.score.tobytes()
+        assert one.rounds == max(1, round(longer * before.rounds))
+    again = choose_again(many, as_choices(tuned), config(trial_rows=1_000))
+    assert [one["rounds"] for one in again["trees"]] == [one.rounds for one in tuned.trees.top]
 
 
 def test_scores_of_a_round_do_not_depend_on_how_far_the_trees_grew():
-    parameters = tree_parameters(seed=3, threads=1)
+    parameters = tree_parameters(3, {})
     rows = FoldRows.cut(SEARCH.matrix, DATA.won, SEARCH.categories, FOLDS)
     with ThreadPoolExecutor(2, initializer=settle) as pool:
         grown = FoldBoosters(rows, parameters, pool)
@@ -296,7 +275,7 @@ def test_scores_of_a_round_do_not_depend_on_how_far_the_trees_grew():
 
 
 def test_trees_that_cannot_split_stop_at_the_first_round():
-    parameters = {**tree_parameters(seed=3, threads=1), "min_data_in_leaf": len(DATA)}
+    parameters = tree_parameters(3, {"min_data_in_leaf": len(DATA)})
     rows = FoldRows.cut(SEARCH.matrix, DATA.won, SEARCH.categories, FOLDS)
     with ThreadPoolExecutor(1, initializer=settle) as pool:
         boosters = FoldBoosters(rows, parameters, pool)

@@ -141,7 +141,7 @@ LEADS = pd.Series([f"lead-{row}" for row in range(600)])
 def trees(encoding: Encoding, rounds: int = 20, seed: int = 7, leaves: int = 15) -> BoostedTrees:
     data = binned(encoding.for_trees(TRAIN), WON, encoding.categories)
     settings = {"num_leaves": leaves, "min_data_in_leaf": 5, "num_iterations": rounds}
-    return BoostedTrees.fit(encoding, data, {**tree_parameters(seed, 1), **settings})
+    return BoostedTrees.fit(encoding, data, tree_parameters(seed, settings))
 
 
 @cache
@@ -238,7 +238,7 @@ def test_trees_that_never_split_are_a_constant():
     grown = BoostedTrees.fit(
         encoding,
         data,
-        {**tree_parameters(7, 1), "min_data_in_leaf": 10_000, "num_iterations": 2},
+        tree_parameters(7, {"min_data_in_leaf": 10_000, "num_iterations": 2}),
     )
     parts = grown.contributions(TRAIN)
     assert not parts[:, :-1].any()

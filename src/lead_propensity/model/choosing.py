@@ -25,7 +25,7 @@ USUAL = {"line": 0.5, "smooth": 0.0, "trees": 0.5}
 """The blend that the folds must speak against: the smooth line has to earn its place."""
 
 MORE_ROWS = 4
-"""Where leads are sampled for the search, so many times its rows tell how long trees grow on all."""
+"""So many times the rows of the search, at most, tell how long trees grow on all."""
 
 
 @dataclass(frozen=True)
@@ -114,34 +114,38 @@ def _tuned(
     sample = train if chosen.all() else train.rows(chosen)
     folds = time_folds(sample.keys)
     plain = Lesson(encoding.for_linear(sample.X), sample.won)
-    line = tune_line(lambda fold: plain, sample.won, folds)
-    smooth = tune_line(lambda fold: _smooth_of(fold, sample, encoding), sample.won, folds)
+    threads = threads_of(config.engine)
+    line = tune_line(lambda fold: plain, sample.won, folds, threads)
+    smooth = tune_line(lambda fold: _smooth_of(fold, sample, encoding), sample.won, folds, threads)
     trees = None
     if search is not None:
         matrix = encoding.for_trees(sample.X)
-        others = lead_folds(sample.keys)
-        trees = search(TreeSearch(matrix, sample.won, encoding.categories, folds, others))
-        if len(sample) < len(train):
-            trees = _grown_on_more(trees, train, encoding, config)
+        trees = search(TreeSearch(matrix, sample.won, encoding.categories, folds))
+        trees = _for_all_rows(trees, train, encoding, config)
     tuned = Tuned(sample, folds, line, smooth, trees, Mix({}, 1.0, {}))
     usual = {"line": 1.0, "smooth": 0.0} if search is None else USUAL
     groups, base = sample.keys["group_id"].to_numpy(), _base_of_folds(sample.won, folds)
     return replace(tuned, mix=mix(tuned.scores, usual, sample.won, groups, base))
 
 
-def _grown_on_more(
+def _for_all_rows(
     trees: TunedTrees, train: Dataset, encoding: Encoding, config: Config
 ) -> TunedTrees:
-    """Trees on more rows than the sample's grow longer; how much so, the best setting tells on one fold of leads."""
-    more = train.rows(sample_of_leads(train.keys["lead_id"], MORE_ROWS * config.model.trial_rows))
-    fold = lead_folds(more.keys)[:1]
-    if not fold:
+    """With rounds for a fit on all rows: time folds learn from too few, so their trees stop too soon.
+
+    Folds of other leads say how many times longer the best setting grows, and the others grow with it. Of
+    very many leads it is MORE_ROWS times the rows of the search that say so.
+    """
+    rows = train.rows(sample_of_leads(train.keys["lead_id"], MORE_ROWS * config.model.trial_rows))
+    folds = lead_folds(rows.keys)
+    if not folds:
         return trees
-    search = TreeSearch(encoding.for_trees(more.X), more.won, encoding.categories, (), fold)
+    search = TreeSearch(encoding.for_trees(rows.X), rows.won, encoding.categories, folds)
     best = trees.top[0]
-    rounds = search.rounds_of(best.parameters, config.model, threads_of(config.engine))
-    longer = max(1.0, rounds / best.rounds)
-    top = tuple(replace(one, rounds=round(longer * one.rounds)) for one in trees.top)
+    longer = (
+        search.rounds_of(best.parameters, config.model, threads_of(config.engine)) / best.rounds
+    )
+    top = tuple(replace(one, rounds=max(1, round(longer * one.rounds))) for one in trees.top)
     return replace(trees, top=top)
 
 

@@ -1,10 +1,11 @@
 """From the fit part to the members: tuned on time folds, then fitted on all of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ from lead_propensity.model.machine import threads_of
 from lead_propensity.model.smooth import SmoothEncoding
 from lead_propensity.progress import Progress
 
+Fitted = TypeVar("Fitted", bound=Member, covariant=True)
 Main = BaseRate | Blend
 Side = BaseRate | BoostedTrees
 
@@ -61,14 +63,6 @@ class Members:
     trials: pd.DataFrame
     choices: dict[str, Any]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TreeJob:
-    """One boosted model to fit on the whole fit part."""
-
-    encoding: Encoding
-    settings: dict[str, Any]
 
 
 def fit_members(
@@ -108,35 +102,89 @@ def refit(train: Dataset, choices: Mapping[str, Any], config: Config) -> Main:
     encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
     if choices["learner"] == "base_rate" or not encoding.columns:
         return BaseRate.fit(train.won)
-    lesson = Lesson(encoding.for_linear(train.X), train.won)
-    members: list[Member] = [Logistic.fit(encoding, lesson, choices["line_strength"])]
     shares, slope = choices["blend"], choices["slope"]
+    jobs: list[Job[Member]] = [Job(partial(_line, train, encoding, choices["line_strength"]))]
     weights = [shares["line"]]
     if shares["smooth"]:
-        smooth = SmoothEncoding.fit(
-            train.X, train.keys["lead_id"], train.won, varying(train, encoding)
-        )
-        twice = smooth_lesson(train, smooth)
-        members.append(Logistic.fit(smooth, twice, choices["smooth_strength"]))
+        jobs.append(Job(partial(_smooth, train, encoding, choices["smooth_strength"])))
         weights.append(shares["smooth"])
     if shares.get("trees"):
-        jobs = {str(place): _job(encoding, one) for place, one in enumerate(choices["trees"])}
-        grown = list(_boosted(train, encoding, jobs, config).values())
-        members += grown
-        weights += [shares["trees"] / len(grown)] * len(grown)
+        trees = [
+            (encoding, {**one["parameters"], "num_iterations": one["rounds"]})
+            for one in choices["trees"]
+        ]
+        jobs += _tree_jobs(train, encoding, trees, config)
+        weights += [shares["trees"] / len(trees)] * len(trees)
     offset = (1.0 - slope) * BaseRate.fit(train.won).log_odds
+    members = _side_by_side(jobs, config)
     return Blend(tuple(members), tuple(slope * weight for weight in weights), offset)
 
 
 def refit_sides(train: Dataset, config: Config) -> dict[str, Side]:
     """The side models `fit` and `interest`."""
     encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
-    found: dict[str, Side] = dict.fromkeys(SIDES, BaseRate.fit(train.won))
-    return {**found, **_boosted(train, encoding, _side_jobs(train, encoding), config)}
+    explicit = {feature.name for feature in train.catalogue.of_kind("explicit")}
+    moves = _moves(train.catalogue.features)
+    fit, interest = encoding.only(explicit), encoding.only(moves)
+    directions = [moves[name] for name in interest.names]
+    trees = {
+        "fit": (fit, SIDE_TREES),
+        "interest": (interest, {**SIDE_TREES, "monotone_constraints": directions}),
+    }
+    trees = {name: one for name, one in trees.items() if one[0].columns}
+    grown = _side_by_side(_tree_jobs(train, encoding, list(trees.values()), config), config)
+    constant = BaseRate.fit(train.won)
+    return {**dict.fromkeys(SIDES, constant), **dict(zip(trees, grown, strict=True))}
 
 
-def _job(encoding: Encoding, chosen: Mapping[str, Any]) -> "TreeJob":
-    return TreeJob(encoding, {**chosen["parameters"], "num_iterations": chosen["rounds"]})
+@dataclass(frozen=True)
+class Job(Generic[Fitted]):
+    """One member to fit; it does not depend on the others."""
+
+    fit: Callable[[], Fitted]
+    rounds: int = 0
+
+
+def _side_by_side(jobs: Sequence[Job[Fitted]], config: Config) -> list[Fitted]:
+    """What the jobs fit, in their order, one thread each: no result can depend on `threads`.
+
+    The longest begins first, so that nobody waits for it alone.
+    """
+    with ThreadPoolExecutor(min(threads_of(config.engine), max(1, len(jobs)))) as pool:
+        begun = {
+            place: pool.submit(jobs[place].fit)
+            for place in sorted(range(len(jobs)), key=lambda place: -jobs[place].rounds)
+        }
+        return [begun[place].result() for place in range(len(jobs))]
+
+
+def _line(train: Dataset, encoding: Encoding, strength: float) -> Logistic:
+    lesson = Lesson(encoding.for_linear(train.X), train.won)
+    return Logistic.fit(encoding, lesson, strength)
+
+
+def _smooth(train: Dataset, encoding: Encoding, strength: float) -> Logistic:
+    features = varying(train, encoding)
+    smooth = SmoothEncoding.fit(train.X, train.keys["lead_id"], train.won, features)
+    return Logistic.fit(smooth, smooth_lesson(train, smooth), strength)
+
+
+def _tree_jobs(
+    train: Dataset,
+    encoding: Encoding,
+    trees: Sequence[tuple[Encoding, dict[str, Any]]],
+    config: Config,
+) -> list[Job[BoostedTrees]]:
+    """Of boosted models, each with the columns it may use (of those in `encoding`) and its settings."""
+    matrix = encoding.for_trees(train.X)
+
+    def fit(own: Encoding, settings: dict[str, Any]) -> BoostedTrees:
+        places = [encoding.names.index(name) for name in own.names]
+        columns = matrix if own is encoding else matrix[:, places]
+        data = binned(columns, train.won, own.categories)
+        return BoostedTrees.fit(own, data, tree_parameters(config.model.seed, settings))
+
+    return [Job(partial(fit, *one), one[1]["num_iterations"]) for one in trees]
 
 
 def _only_base_rate(train: Dataset, wins: int, encoding: Encoding) -> Members:
@@ -151,35 +199,6 @@ def _only_base_rate(train: Dataset, wins: int, encoding: Encoding) -> Members:
         choices={"learner": "base_rate", "fitted_on": len(train)},
         notes=(f"{why}: every lead gets the base rate.",),
     )
-
-
-def _side_jobs(train: Dataset, encoding: Encoding) -> dict[str, TreeJob]:
-    explicit = {feature.name for feature in train.catalogue.of_kind("explicit")}
-    moves = _moves(train.catalogue.features)
-    interest = encoding.only(moves)
-    directions = [moves[name] for name in interest.names]
-    jobs = {
-        "fit": TreeJob(encoding.only(explicit), SIDE_TREES),
-        "interest": TreeJob(interest, {**SIDE_TREES, "monotone_constraints": directions}),
-    }
-    return {name: job for name, job in jobs.items() if job.encoding.columns}
-
-
-def _boosted(
-    train: Dataset, encoding: Encoding, jobs: dict[str, TreeJob], config: Config
-) -> dict[str, BoostedTrees]:
-    """All jobs side by side, one LightGBM thread each: no result can depend on `threads`."""
-    matrix = encoding.for_trees(train.X)
-    base = tree_parameters(config.model.seed, threads=1)
-
-    def fit(job: TreeJob) -> BoostedTrees:
-        places = [encoding.names.index(name) for name in job.encoding.names]
-        columns = matrix if job.encoding is encoding else matrix[:, places]
-        data = binned(columns, train.won, job.encoding.categories)
-        return BoostedTrees.fit(job.encoding, data, {**base, **job.settings})
-
-    with ThreadPoolExecutor(min(threads_of(config.engine), max(1, len(jobs)))) as pool:
-        return dict(zip(jobs, pool.map(fit, jobs.values()), strict=True))
 
 
 def _moves(features: Collection[Feature]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """A logistic line: its arithmetic, and the strength that the folds choose."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -105,20 +106,26 @@ class TunedLine:
 
 
 def tune_line(
-    lesson_of: Callable[[Fold], Lesson], won: np.ndarray, folds: Sequence[Fold]
+    lesson_of: Callable[[Fold], Lesson], won: np.ndarray, folds: Sequence[Fold], threads: int
 ) -> TunedLine:
-    """Try each strength on the folds; without folds the default.
+    """Try each strength on the folds, which run side by side; without folds the default.
 
     `lesson_of` gives all rows (n), encoded as the fold could have done it; `won` (n,) are their outcomes.
     """
     if not folds:
         return TunedLine(DEFAULT_STRENGTH, {}, np.full(len(won), np.nan))
-    scores = {strength: np.full(len(won), np.nan) for strength in STRENGTHS}
-    for fold in folds:
+
+    def judged(fold: Fold) -> list[np.ndarray]:
         lesson = lesson_of(fold)
-        known, judged = lesson.rows(fold.train), lesson.matrix[fold.valid]
-        for strength, score in scores.items():
-            score[fold.valid] = line(judged, *known.fit(strength))
+        known, valid = lesson.rows(fold.train), lesson.matrix[fold.valid]
+        return [line(valid, *known.fit(strength)) for strength in STRENGTHS]
+
+    scores = {strength: np.full(len(won), np.nan) for strength in STRENGTHS}
+    # The largest fold is the last one: begun first, nobody waits for it alone.
+    with ThreadPoolExecutor(min(threads, len(folds))) as pool:
+        for fold, found in zip(reversed(folds), pool.map(judged, reversed(folds)), strict=True):
+            for score, of_fold in zip(scores.values(), found, strict=True):
+                score[fold.valid] = of_fold
     losses = {
         strength: float(np.mean([np.mean(row_loss(s[f.valid], won[f.valid])) for f in folds]))
         for strength, s in scores.items()

@@ -37,7 +37,6 @@ class FoldRows:
     """The rows, and the same in bins, cut once for all trials."""
 
     matrix: np.ndarray
-    whole: lightgbm.Dataset
     folds: Sequence[Fold]
     train: tuple[lightgbm.Dataset, ...]
     valid: tuple[lightgbm.Dataset, ...]
@@ -46,17 +45,10 @@ class FoldRows:
     def cut(
         cls, matrix: np.ndarray, won: np.ndarray, categories: list[int], folds: Sequence[Fold]
     ) -> Self:
-        return cls._cut(matrix, binned(matrix, won, categories).construct(), folds)
-
-    def again(self, folds: Sequence[Fold]) -> Self:
-        """The same bins, cut into other folds."""
-        return self._cut(self.matrix, self.whole, folds)
-
-    @classmethod
-    def _cut(cls, matrix: np.ndarray, whole: lightgbm.Dataset, folds: Sequence[Fold]) -> Self:
+        whole = binned(matrix, won, categories).construct()
         train = tuple(whole.subset(fold.train.tolist()).construct() for fold in folds)
         valid = tuple(whole.subset(fold.valid.tolist()).construct() for fold in folds)
-        return cls(matrix, whole, folds, train, valid)
+        return cls(matrix, folds, train, valid)
 
 
 @dataclass(frozen=True)

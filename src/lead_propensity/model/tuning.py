@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,6 @@ class TreeSearch:
     won: np.ndarray
     categories: list[int]
     folds: Sequence[Fold]
-    lead_folds: Sequence[Fold] = ()
-    """They say how long trees grow in a fit on all rows: time folds learn from too few for that."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Settings of LightGBM that every trial has, whatever the sampler suggests."""
 
@@ -104,7 +102,7 @@ class TreeSearch:
             _kept(storage, self._digest(config.seed)) as kept,
         ):
             study = self._study(config, kept, progress)
-            top = self._for_all_rows([self._tuned(trial) for trial in _best_of(study)])
+            top = tuple(self._tuned(trial) for trial in _best_of(study))
         return TunedTrees(self._table(study), top)
 
     def judge(
@@ -112,20 +110,19 @@ class TreeSearch:
     ) -> TunedTrees:
         """These settings alone, in their order, each with the rounds that suit the folds; no trial is made."""
         with self._ready(config.seed, threads):
-            top = self._for_all_rows([self._judged(one) for one in settings])
+            top = tuple(self._judged(one) for one in settings)
         return TunedTrees(pd.DataFrame(), top)
 
     def rounds_of(self, setting: Mapping[str, Any], config: ModelConfig, threads: int) -> int:
-        """For a fit on all rows, as the folds of leads say."""
+        """For a fit on all rows, as the folds say."""
         with self._ready(config.seed, threads):
-            return self._suited(self._rows.again(self.lead_folds), setting)
+            return _of_all(self._boosters(setting).best_round(range(len(self.folds))).rounds)
 
     @contextmanager
     def _ready(self, seed: int, threads: int) -> Iterator[None]:
-        self._base = {**tree_parameters(seed, threads=1), **self.fixed}
+        self._seed = seed
         self._rows = FoldRows.cut(self.matrix, self.won, self.categories, self.folds)
-        at_once = max(len(self.folds), len(self.lead_folds))
-        pool = ThreadPoolExecutor(min(threads, at_once), initializer=settle)
+        pool = ThreadPoolExecutor(min(threads, len(self.folds)), initializer=settle)
         with pool as self._pool:
             yield
 
@@ -170,25 +167,14 @@ class TreeSearch:
         return told
 
     def _boosters(self, suggested: Mapping[str, Any]) -> FoldBoosters:
-        return FoldBoosters(self._rows, {**self._base, **self._all_of(suggested)}, self._pool)
+        settings = tree_parameters(self._seed, self._all_of(suggested))
+        return FoldBoosters(self._rows, settings, self._pool)
 
     def _tuned(self, trial: FrozenTrial) -> TunedTrial:
         found, best = self._scores.get(trial.number), trial.user_attrs["rounds"]
         score = self._boosters(trial.params).score(best) if found is None else found
         assert trial.value is not None
         return TunedTrial(self._all_of(trial.params), _of_all(best), trial.value, score)
-
-    def _for_all_rows(self, trials: Sequence[TunedTrial]) -> tuple[TunedTrial, ...]:
-        """With the rounds that suit the folds of leads."""
-        if not self.lead_folds:
-            return tuple(trials)
-        rows = self._rows.again(self.lead_folds)
-        return tuple(replace(one, rounds=self._suited(rows, one.parameters)) for one in trials)
-
-    def _suited(self, rows: FoldRows, setting: Mapping[str, Any]) -> int:
-        """The rounds for a fit on all rows, as all folds of `rows` say."""
-        boosters = FoldBoosters(rows, {**self._base, **self._all_of(setting)}, self._pool)
-        return _of_all(boosters.best_round(range(len(rows.folds))).rounds)
 
     def _all_of(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
         return {**suggested, "bagging_freq": 1, **self.fixed}
@@ -219,7 +205,8 @@ class TreeSearch:
         pruning = (EARLY_FOLDS, MIN_FINISHED)
         packages = ("lead-propensity", "lightgbm", "numpy", "optuna")
         versions = [importlib.metadata.version(package) for package in packages]
-        how = [seed, self.categories, self._base, space, growth, pruning, versions]
+        base = tree_parameters(seed, self.fixed)
+        how = [seed, self.categories, base, space, growth, pruning, versions]
         state.update(json.dumps(how, sort_keys=True).encode())
         return state.hexdigest()
 
