@@ -40,7 +40,7 @@ from lead_propensity.model.learners import (
 from lead_propensity.model.lines import Lesson
 from lead_propensity.model.propensity import PropensityModel
 from lead_propensity.model.reasons import Reasons, explain
-from lead_propensity.model.smooth import SmoothEncoding
+from lead_propensity.model.smooth import AGE, SmoothEncoding
 from lead_propensity.model.subjects import subjects
 from lead_propensity.model.telling import Teller
 from lead_propensity.model.wording import Wording, english, fill
@@ -261,7 +261,11 @@ def test_engagement_is_credited_to_the_event_types_it_comes_from():
     index = smooth.encoding.index
     assert index is not None
     loud = index.names[int(np.argmax(np.array(index.weights) * index.tops))]
-    still = TRAIN.iloc[[0]].assign(**dict(zip(index.names, index.means, strict=True)))
+    assert smooth.encoding.interaction is not None
+    middle = np.expm1(smooth.encoding.interaction.age.mean)  # there the age says nothing of deeds
+    still = TRAIN.iloc[[0]].assign(
+        **dict(zip(index.names, index.means, strict=True)), **{AGE: middle}
+    )
     busy = still.assign(**{loud: index.tops[index.names.index(loud)]})
     parts = dict(zip(smooth.names, smooth.contributions(busy)[0], strict=False))
     assert abs(parts[loud]) > 0.01
@@ -269,6 +273,32 @@ def test_engagement_is_credited_to_the_event_types_it_comes_from():
     assert parts[loud] == pytest.approx(after - before)
     others = [parts[name] for name in index.names if name != loud]
     assert np.abs(others).max() < 1e-12
+
+
+def test_what_deeds_and_age_say_together_is_shared_by_halves():
+    """Of three leads: one at the mean of deeds, one at that of the age, one as far from both."""
+    smooth = learners()["smooth"]
+    assert isinstance(smooth, Logistic)
+    assert isinstance(smooth.encoding, SmoothEncoding)
+    index, both = smooth.encoding.index, smooth.encoding.interaction
+    assert index is not None
+    assert both is not None
+    middle = np.expm1(both.age.mean)
+    calm = TRAIN.iloc[[0]].assign(
+        **dict(zip(index.names, index.means, strict=True)), **{AGE: middle}
+    )
+    busy = calm.assign(
+        **{name: 2 * mean for name, mean in zip(index.names, index.means, strict=True)}
+    )
+    new = calm.assign(**{AGE: middle / 4})
+    rows = pd.concat([calm, busy, new, busy.assign(**{AGE: middle / 4})])
+    score = smooth.raw_score(rows)
+    together = score[3] - score[1] - score[2] + score[0]
+    assert abs(together) > 0.001
+    parts = dict(zip(smooth.names, smooth.contributions(rows).T, strict=False))
+    age, done = parts[AGE], sum(parts[name] for name in index.names)
+    for one in (age, done):
+        assert one[3] - one[1] - one[2] + one[0] == pytest.approx(together / 2)
 
 
 # A line whose every part is known: what a feature adds is its value x its coefficient.

@@ -22,7 +22,7 @@ from lead_propensity.model.reference import Reference
 from lead_propensity.model.smooth import SmoothEncoding
 from lead_propensity.model.wording import Wording, english
 
-FORMAT = 4
+FORMAT = 5
 _TREES = {Catalogue: "features", Bands: "bands", Reference: "reference", Scorecard: "rules"}
 
 

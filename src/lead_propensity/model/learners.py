@@ -18,9 +18,9 @@ import pandas as pd
 from scipy.special import logit
 
 from lead_propensity.model import treetext
-from lead_propensity.model.encoding import Encoding
+from lead_propensity.model.encoding import Encoding, numbers_of
 from lead_propensity.model.lines import Lesson, line
-from lead_propensity.model.smooth import Index, SmoothEncoding
+from lead_propensity.model.smooth import AGE, Index, SmoothEncoding
 from lead_propensity.model.treeshap import Forest
 
 Parameters = Mapping[str, Any]
@@ -111,23 +111,31 @@ class Logistic:
     def _hand_out(
         self, encoding: SmoothEncoding, index: Index, X: pd.DataFrame, parts: np.ndarray
     ) -> None:
-        """Give what the index's curve adds to the sums that moved the index, each by how far it moved it.
+        """Give what the index adds to the sums that moved the index, each by how far it moved it.
 
         Integrated gradients on the straight way from the fit part's mean (Sundararajan et al. 2017): along
-        it every sum's share of the index is constant, so the curve's mean slope is all that is needed.
+        it every sum's share of the index is constant, so the mean slope of what it adds is all that is needed.
+        That is its curve, and of its product with the age, which is 0 at the mean age, a half (Shapley 1953).
         """
         places = [self.names.index(name) for name in index.names]
-        moved, whole = index.above_mean(X), parts[:, places[0]].copy()
-        away, middle = np.zeros(len(X)), index.middle
+        moved, around = index.above_mean(X), index.middle + np.array([0, -STEP, STEP])
+        away = np.zeros(len(X))
         for place in range(len(places)):
             away += moved[:, place]
-        at_middle, *beside = self._of_index(
-            encoding, places[0], middle + np.array([0, -STEP, STEP])
-        )
+        at_middle, *beside = self._of_index(encoding, places[0], around)
+        added = parts[:, places[0]] - at_middle
         slope = np.full(len(X), (beside[1] - beside[0]) / (2 * STEP))
+        if encoding.interaction:
+            scales = encoding.interaction
+            half = 0.5 * self.coefficients[-1] * scales.age.of(numbers_of(X[AGE]))
+            start, *beside = scales.engagement.of(around)
+            due = half * (scales.engagement.of(index.value(X)) - start)
+            added += due
+            slope += half * (beside[1] - beside[0]) / (2 * STEP)
+            parts[:, self.names.index(AGE)] -= due
         far = np.abs(away) > STEP
-        slope[far] = (whole[far] - at_middle) / away[far]
-        parts[:, -1] += whole
+        slope[far] = added[far] / away[far]
+        parts[:, -1] += added + at_middle
         for place, owner in enumerate(places):
             parts[:, owner] = moved[:, place] * slope
             parts[:, -1] -= parts[:, owner]
@@ -144,6 +152,9 @@ class Logistic:
         if isinstance(self.encoding, SmoothEncoding) and self.encoding.index:
             index = self.encoding.index
             places = [self.names.index(name) for name in index.names]
+            if self.encoding.interaction:
+                shares[owners[-1]] -= sizes[-1] / 2
+                shares[places[0]] += sizes[-1] / 2
             shares[places] = shares[places[0]] * _shares(np.array(index.weights) * index.means)
         return _shares(shares)
 

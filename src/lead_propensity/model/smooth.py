@@ -2,7 +2,8 @@
 
 A hundred counts of the same deeds are noise to a line with a thousand wins. So the faded sums of all event
 types enter as one sum, `engagement`, in which each type has a weight of its own; of it, and of every other
-number, a cubic spline (de Boor 1978) is taken.
+number, a cubic spline (de Boor 1978) is taken. The same deeds mean another thing in a new lead than in one
+known for long: so the product of engagement and age is a column more.
 
 Each won lead tells of its deal once, at the last look at it before (`lines.told_once`): so the index learns
 what goes before a deal, and not how often a lead was looked at.
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lead_propensity.features.catalogue import Feature
-from lead_propensity.model.curves import Curve, bounded, middle_of
+from lead_propensity.model.curves import NARROW, Curve, bounded, middle_of
 from lead_propensity.model.encoding import CategoryColumn, numbers_of
 from lead_propensity.model.lines import fit_line, told_once
 from lead_propensity.model.storage import require_fields
@@ -24,7 +25,7 @@ from lead_propensity.model.storage import require_fields
 INDEX_STRENGTH = 1e-4
 """Of the line that weighs the event types: shrunk so hard that correlated types share their weight."""
 DECAYED, COUNTED = "decayed_", "count_all__"
-STEADY = ("days_since_creation",)
+AGE = "days_since_creation"
 """Of what a lead did, beside the index, which fades: silence and age are told by these two."""
 TOLD_BY_OTHERS, OF_CRITERION = ("criteria_met", "known_attributes"), "criterion__"
 """What a lead says, counted once more: here each attribute speaks for itself."""
@@ -85,6 +86,60 @@ class Index:
         return cls(*arrays)
 
 
+@dataclass(frozen=True)
+class LogScale:
+    """log(1 + a number that is not negative), standardised; beyond its ends in the fit part it stays level."""
+
+    low: float
+    high: float
+    mean: float
+    scale: float
+
+    @classmethod
+    def fit(cls, values: np.ndarray) -> Self | None:
+        """`values` (n,): NaN missing. None where they do not differ."""
+        seen = _logged(values[np.isfinite(values)])
+        if len(seen) == 0 or seen.std() <= NARROW:
+            return None
+        return cls(*(float(one) for one in (seen.min(), seen.max(), seen.mean(), seen.std())))
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """(n,): 0, which is the mean, where the number is missing."""
+        inside = np.clip(_logged(values), self.low, self.high)
+        return np.where(np.isfinite(values), (inside - self.mean) / self.scale, 0.0)
+
+
+def _logged(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log1p(np.maximum(bounded(values), 0.0)))
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """The product of engagement and age, each on its `LogScale`."""
+
+    engagement: LogScale
+    age: LogScale
+
+    @classmethod
+    def fit(cls, engagement: np.ndarray, age: np.ndarray) -> Self | None:
+        """None where one of them does not differ between leads."""
+        done, known = LogScale.fit(engagement), LogScale.fit(age)
+        return None if done is None or known is None else cls(done, known)
+
+    def column(self, engagement: np.ndarray, age: np.ndarray) -> np.ndarray:
+        """(n,)"""
+        return np.asarray(self.engagement.of(engagement) * self.age.of(age))
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Self:
+        """Raises ValueError where it is no product of two scales."""
+        require_fields(cls, tree)
+        scales = {name: LogScale(**tree[name]) for name in ("engagement", "age")}
+        if any(one.scale <= 0 or one.low > one.high for one in scales.values()):
+            raise ValueError("the interaction of engagement and age has an empty scale")
+        return cls(**scales)
+
+
 def _sum_of(X: pd.DataFrame, name: str) -> np.ndarray:
     values = numbers_of(X[name])
     return bounded(np.where(np.isfinite(values), values, 0.0))
@@ -98,6 +153,8 @@ class SmoothEncoding:
     curves: dict[str, Curve]
     """By feature; the one of `index` stands under the name of its first sum."""
     categories: tuple[CategoryColumn, ...]
+    interaction: Interaction | None
+    """The last column, which stands under the name of the age."""
 
     @classmethod
     def fit(
@@ -107,13 +164,18 @@ class SmoothEncoding:
         numbers = [feature for feature in features if feature.column_type == "number"]
         sums = sorted(feature.name for feature in numbers if _is_faded_sum(feature))
         index = Index.fit(sums, X, told_once(lead_ids, won)) if sums else None
-        curves = {index.names[0]: Curve.fit(index.value(X))} if index else {}
+        engagement = index.value(X) if index else np.zeros(len(X))
+        curves = {index.names[0]: Curve.fit(engagement)} if index else {}
         for feature in numbers:
             if index is None or _stands_alone(feature):
                 values = numbers_of(X[feature.name])
                 curves[feature.name] = Curve.fit(values, stepped=feature.kind == "explicit")
         texts = [f.name for f in features if f.column_type == "category"]
-        return cls(index, curves, tuple(CategoryColumn.fit(n, X[n], lead_ids) for n in texts))
+        categories = tuple(CategoryColumn.fit(name, X[name], lead_ids) for name in texts)
+        interaction = None
+        if index and AGE in curves:
+            interaction = Interaction.fit(engagement, numbers_of(X[AGE]))
+        return cls(index, curves, categories, interaction)
 
     @property
     def names(self) -> list[str]:
@@ -133,20 +195,24 @@ class SmoothEncoding:
     def linear_owners(self) -> np.ndarray:
         """For each column of `for_linear` the position of its feature in `names`."""
         widths = [curve.width for curve in self.curves.values()]
-        return np.repeat(np.arange(len(self.names)), [*widths, *(c.width for c in self.categories)])
+        widths += [column.width for column in self.categories]
+        owners = np.repeat(np.arange(len(self.names)), widths)
+        return np.append(owners, self.names.index(AGE)) if self.interaction else owners
 
     def for_linear(self, X: pd.DataFrame) -> np.ndarray:
         """n x len(linear_owners), without missing values."""
         matrix = np.empty((len(X), len(self.linear_owners)), order="F")
-        place = 0
+        place, engagement = 0, self.index.value(X) if self.index else np.zeros(len(X))
         for name, curve in self.curves.items():
             is_index = self.index is not None and name == self.index.names[0]
-            values = self.index.value(X) if is_index and self.index else numbers_of(X[name])
+            values = engagement if is_index else numbers_of(X[name])
             matrix[:, place : place + curve.width] = curve.columns(values)
             place += curve.width
         for column in self.categories:
             column.write(column.codes(X[column.name]), matrix[:, place : place + column.width])
             place += column.width
+        if self.interaction:
+            matrix[:, place] = self.interaction.column(engagement, numbers_of(X[AGE]))
         return matrix
 
     def to_json(self) -> dict[str, Any]:
@@ -154,6 +220,7 @@ class SmoothEncoding:
             "index": None if self.index is None else asdict(self.index),
             "curves": [{"name": name, **asdict(curve)} for name, curve in self.curves.items()],
             "categories": [asdict(column) for column in self.categories],
+            "interaction": None if self.interaction is None else asdict(self.interaction),
         }
 
     @classmethod
@@ -170,7 +237,12 @@ class SmoothEncoding:
         for row in tree["categories"]:
             require_fields(CategoryColumn, row)
             categories.append(CategoryColumn(row["name"], tuple(row["levels"]), row["rare"]))
-        return cls(index, curves, tuple(categories))
+        interaction = None
+        if tree["interaction"] is not None:
+            interaction = Interaction.from_json(tree["interaction"])
+            if index is None or AGE not in curves:
+                raise ValueError("the smooth line lacks what its interaction is made of")
+        return cls(index, curves, tuple(categories), interaction)
 
 
 def _is_faded_sum(feature: Feature) -> bool:
@@ -182,4 +254,4 @@ def _stands_alone(feature: Feature) -> bool:
     against = feature.interest == "down" and feature.name.startswith(COUNTED)
     again = feature.name in TOLD_BY_OTHERS or feature.name.startswith(OF_CRITERION)
     said = feature.kind == "explicit" and not again
-    return said or feature.name in STEADY or against
+    return said or feature.name == AGE or against
