@@ -20,7 +20,6 @@ from lead_propensity.model.folds import (
     FOLDS,
     LEAD_FOLDS,
     MIN_OF_EACH,
-    TOLD_FOLDS,
     lead_folds,
     sample_of_leads,
     stable_hash,
@@ -150,10 +149,10 @@ def test_folds_of_leads_judge_each_row_at_most_once_by_all_other_leads(frame):
             assert side["won"].value_counts().reindex([0.0, 1.0]).min() >= MIN_OF_EACH
 
 
-def test_a_fold_of_leads_judges_about_a_fifth_of_them():
+def test_each_fold_of_leads_judges_about_a_fifth_of_them():
     frame = keys(list(range(500)), [0] * 500, [0, 1] * 250)
     judged = [len(fold.valid) for fold in lead_folds(frame)]
-    assert len(judged) == TOLD_FOLDS
+    assert len(judged) == LEAD_FOLDS
     assert np.allclose(judged, 500 / LEAD_FOLDS, rtol=0.3)
 
 

@@ -21,7 +21,7 @@ from lead_propensity.model.learners import (
     binned,
     tree_parameters,
 )
-from lead_propensity.model.lines import Lesson, tune_line
+from lead_propensity.model.lines import STRENGTHS, Lesson, tune_line
 from lead_propensity.model.smooth import SmoothEncoding
 from model_world import FEATURES, dataset
 
@@ -135,10 +135,10 @@ def test_the_logistic_finds_what_matters_first():
 def test_out_of_fold_scores_cover_the_validation_rows_only():
     folds = time_folds(DATA.keys)
     lesson = Lesson(ENCODING.for_linear(DATA.X), DATA.won)
-    tuned = tune_line(lambda fold: lesson, DATA.won, folds, 1)
+    tuned = tune_line(lambda fold: lesson, DATA.won, folds, STRENGTHS, 1)
     judged = np.unique(np.concatenate([fold.valid for fold in folds]))
     assert np.array_equal(np.flatnonzero(~np.isnan(tuned.score)), judged)
-    on_threads = tune_line(lambda fold: lesson, DATA.won, folds, 4)
+    on_threads = tune_line(lambda fold: lesson, DATA.won, folds, STRENGTHS, 4)
     assert (on_threads.strength, on_threads.losses) == (tuned.strength, tuned.losses)
     assert on_threads.score.tobytes() == tuned.score.tobytes()
 

@@ -34,7 +34,9 @@ from lead_propensity.errors import ConfigError
 from lead_propensity.model.choosing import MORE_ROWS, as_choices, choose, choose_again
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import Fold, lead_folds, sample_of_leads, time_folds
+from lead_propensity.model.intervals import row_loss
 from lead_propensity.model.learners import tree_parameters
+from lead_propensity.model.lines import Lesson, line
 from lead_propensity.model.rounds import FoldBoosters, FoldRows, settle
 from lead_propensity.model.tuning import (
     EARLY_FOLDS,
@@ -238,7 +240,9 @@ def test_one_number_of_rounds_has_the_lowest_mean_loss_of_the_folds(places: tupl
     [(60, 3), (400, 1), (400, 3)],
     ids=["not sampled", "sampled", "another world"],
 )
-def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_nothing_else(leads: int, seed: int):
+def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_choose_no_setting(
+    leads: int, seed: int
+):
     many = dataset(leads=leads, seed=seed).part("fit")
     encoding = Encoding.fit(many.X, many.keys["lead_id"], FEATURES)
     tuned = choose(many, encoding, True, config(trial_rows=1_000), silent, None)
@@ -260,6 +264,25 @@ def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_nothing_else(lea
         assert one.rounds == max(1, round(longer * before.rounds))
     again = choose_again(many, as_choices(tuned), config(trial_rows=1_000))
     assert [one["rounds"] for one in again["trees"]] == [one.rounds for one in tuned.trees.top]
+
+
+@pytest.mark.parametrize("leads", [60, 400], ids=["not sampled", "sampled"])
+def test_the_mix_is_told_by_folds_of_time_and_by_folds_of_leads(leads: int):
+    many = dataset(leads=leads, seed=3).part("fit")
+    encoding = Encoding.fit(many.X, many.keys["lead_id"], FEATURES)
+    tuned = choose(many, encoding, True, config(trial_rows=1_000), silent, None)
+    more = many.rows(sample_of_leads(many.keys["lead_id"], MORE_ROWS * 1_000))
+    lesson = Lesson(encoding.for_linear(more.X), more.won)
+    losses = [
+        row_loss(
+            line(lesson.matrix[fold.valid], *lesson.rows(fold.train).fit(tuned.line.strength)),
+            more.won[fold.valid],
+        )
+        for fold in lead_folds(more.keys)
+    ]
+    in_time = np.concatenate([fold.valid for fold in tuned.folds])
+    losses.append(row_loss(tuned.line.score[in_time], tuned.sample.won[in_time]))
+    assert tuned.mix.losses["line"] == pytest.approx(float(np.mean(np.concatenate(losses))))
 
 
 def test_scores_of_a_round_do_not_depend_on_how_far_the_trees_grew():

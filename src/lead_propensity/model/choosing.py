@@ -14,7 +14,7 @@ from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import Fold, lead_folds, sample_of_leads, time_folds
 from lead_propensity.model.learners import BaseRate
-from lead_propensity.model.lines import Lesson, LessonTwice, TunedLine, tune_line
+from lead_propensity.model.lines import STRENGTHS, Lesson, LessonTwice, TunedLine, tune_line
 from lead_propensity.model.machine import threads_of
 from lead_propensity.model.mixing import Mix, mix
 from lead_propensity.model.smooth import SmoothEncoding
@@ -25,7 +25,9 @@ USUAL = {"line": 0.5, "smooth": 0.0, "trees": 0.5}
 """The blend that the folds must speak against: the smooth line has to earn its place."""
 
 MORE_ROWS = 4
-"""So many times the rows of the search, at most, tell how long trees grow on all."""
+"""Folds of leads judge so many times the rows of the search, at most."""
+
+Search = Callable[[TreeSearch], TunedTrees]
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class OutOfTime:
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What the folds chose, on a sample of the leads."""
+class Judged:
+    """The members with the settings that some folds liked best."""
 
     sample: Dataset
     folds: tuple[Fold, ...]
@@ -49,6 +51,28 @@ class Tuned:
     smooth: TunedLine
     trees: TunedTrees | None
     """None: too few wins for trees."""
+
+    @property
+    def scores(self) -> dict[str, np.ndarray]:
+        """Of each member (n,) out-of-fold log-odds; NaN where no fold judged the row."""
+        found = {"line": self.line.score, "smooth": self.smooth.score}
+        if self.trees is not None:
+            found["trees"] = np.mean([one.score for one in self.trees.top], axis=0)
+        return found
+
+    @property
+    def base(self) -> np.ndarray:
+        """(n,) the log-odds of the base rate that the fold of each row knew; NaN where none judged it."""
+        base = np.full(len(self.sample), np.nan)
+        for fold in self.folds:
+            base[fold.valid] = BaseRate.fit(self.sample.won[fold.train]).log_odds
+        return base
+
+
+@dataclass(frozen=True)
+class Tuned(Judged):
+    """What the time folds chose, on a sample of the leads, and the mix; rounds are those for all rows."""
+
     mix: Mix
 
     @property
@@ -57,15 +81,7 @@ class Tuned:
         mixed = np.zeros(len(self.sample))
         for name, score in self.scores.items():
             mixed += self.mix.weights[name] * score
-        base = _base_of_folds(self.sample.won, self.folds)
-        return np.asarray(base + self.mix.slope * (mixed - base))
-
-    @property
-    def scores(self) -> dict[str, np.ndarray]:
-        found = {"line": self.line.score, "smooth": self.smooth.score}
-        if self.trees is not None:
-            found["trees"] = np.mean([one.score for one in self.trees.top], axis=0)
-        return found
+        return np.asarray(self.base + self.mix.slope * (mixed - self.base))
 
 
 def choose(
@@ -104,49 +120,76 @@ def choose_again(known: Dataset, choices: dict[str, Any], config: Config) -> dic
     return {**choices, **as_choices(tuned)}
 
 
-def _tuned(
-    train: Dataset,
-    encoding: Encoding,
-    search: Callable[[TreeSearch], TunedTrees] | None,
-    config: Config,
-) -> Tuned:
+def _tuned(train: Dataset, encoding: Encoding, search: Search | None, config: Config) -> Tuned:
     chosen = sample_of_leads(train.keys["lead_id"], config.model.trial_rows)
     sample = train if chosen.all() else train.rows(chosen)
     folds = time_folds(sample.keys)
-    plain = Lesson(encoding.for_linear(sample.X), sample.won)
-    threads = threads_of(config.engine)
-    line = tune_line(lambda fold: plain, sample.won, folds, threads)
-    smooth = tune_line(lambda fold: _smooth_of(fold, sample, encoding), sample.won, folds, threads)
-    trees = None
-    if search is not None:
-        matrix = encoding.for_trees(sample.X)
-        trees = search(TreeSearch(matrix, sample.won, encoding.categories, folds))
-        trees = _for_all_rows(trees, train, encoding, config)
-    tuned = Tuned(sample, folds, line, smooth, trees, Mix({}, 1.0, {}))
+    found = _judged(sample, folds, encoding, STRENGTHS, STRENGTHS, search, config)
+    by_leads = _by_leads(found, train, encoding, config) if folds else None
     usual = {"line": 1.0, "smooth": 0.0} if search is None else USUAL
-    groups, base = sample.keys["group_id"].to_numpy(), _base_of_folds(sample.won, folds)
-    return replace(tuned, mix=mix(tuned.scores, usual, sample.won, groups, base))
+    blend = _mix([found] if by_leads is None else [found, by_leads], usual)
+    trees = found.trees
+    if trees is not None and by_leads is not None and by_leads.trees is not None:
+        longer = by_leads.trees.top[0].rounds / trees.top[0].rounds
+        top = [replace(one, rounds=max(1, round(longer * one.rounds))) for one in trees.top]
+        trees = replace(trees, top=tuple(top))
+    return Tuned(sample, folds, found.line, found.smooth, trees, blend)
 
 
-def _for_all_rows(
-    trees: TunedTrees, train: Dataset, encoding: Encoding, config: Config
-) -> TunedTrees:
-    """With rounds for a fit on all rows: time folds learn from too few, so their trees stop too soon.
+def _judged(
+    rows: Dataset,
+    folds: tuple[Fold, ...],
+    encoding: Encoding,
+    line_strengths: Sequence[float],
+    smooth_strengths: Sequence[float],
+    search: Search | None,
+    config: Config,
+) -> Judged:
+    """The best of the strengths, and what `search` finds; with None no trees."""
+    won, threads = rows.won, threads_of(config.engine)
+    plain = Lesson(encoding.for_linear(rows.X), won)
+    line = tune_line(lambda fold: plain, won, folds, line_strengths, threads)
+    smooth = tune_line(
+        lambda fold: _smooth_of(fold, rows, encoding), won, folds, smooth_strengths, threads
+    )
+    if search is None:
+        return Judged(rows, folds, line, smooth, None)
+    matrix = encoding.for_trees(rows.X)
+    trees = search(TreeSearch(matrix, won, encoding.categories, folds))
+    return Judged(rows, folds, line, smooth, trees)
 
-    Folds of other leads say how many times longer the best setting grows, and the others grow with it. Of
-    very many leads it is MORE_ROWS times the rows of the search that say so.
+
+def _by_leads(found: Judged, train: Dataset, encoding: Encoding, config: Config) -> Judged | None:
+    """The settings of `found`, judged by folds of other leads; of the trees the best. None without folds.
+
+    Time folds learn from about half of the rows: what is best there is not yet what is best on all. Folds
+    of leads learn from four fifths, so they tell how long trees grow, and have a say in the mix. Of very
+    many leads they take MORE_ROWS times the rows of the search.
     """
     rows = train.rows(sample_of_leads(train.keys["lead_id"], MORE_ROWS * config.model.trial_rows))
     folds = lead_folds(rows.keys)
     if not folds:
-        return trees
-    search = TreeSearch(encoding.for_trees(rows.X), rows.won, encoding.categories, folds)
-    best = trees.top[0]
-    longer = (
-        search.rounds_of(best.parameters, config.model, threads_of(config.engine)) / best.rounds
+        return None
+
+    def best_alone(trees: TreeSearch) -> TunedTrees:
+        assert found.trees is not None
+        best = found.trees.top[0].parameters
+        return trees.judge([best], config.model, threads_of(config.engine))
+
+    strengths = [found.line.strength], [found.smooth.strength]
+    return _judged(rows, folds, encoding, *strengths, best_alone if found.trees else None, config)
+
+
+def _mix(judged: Sequence[Judged], usual: dict[str, float]) -> Mix:
+    """Told by the rows of all of them."""
+    scores = [one.scores for one in judged]
+    return mix(
+        {name: np.concatenate([one[name] for one in scores]) for name in scores[0]},
+        usual,
+        np.concatenate([one.sample.won for one in judged]),
+        np.concatenate([one.sample.keys["group_id"] for one in judged]),
+        np.concatenate([one.base for one in judged]),
     )
-    top = tuple(replace(one, rounds=max(1, round(longer * one.rounds))) for one in trees.top)
-    return replace(trees, top=top)
 
 
 def smooth_lesson(rows: Dataset, encoding: SmoothEncoding) -> LessonTwice:
@@ -162,14 +205,6 @@ def _smooth_of(fold: Fold, sample: Dataset, encoding: Encoding) -> LessonTwice:
     known = sample.rows(_mask(len(sample), fold.train))
     names, leads = varying(sample, encoding), known.keys["lead_id"]
     return smooth_lesson(sample, SmoothEncoding.fit(known.X, leads, known.won, names))
-
-
-def _base_of_folds(won: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
-    """(n,) the log-odds of the base rate that the fold of each row knew; NaN where none judges it."""
-    base = np.full(len(won), np.nan)
-    for fold in folds:
-        base[fold.valid] = BaseRate.fit(won[fold.train]).log_odds
-    return base
 
 
 def _mask(n: int, rows: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 FOLDS = 4
-LEAD_FOLDS, TOLD_FOLDS = 5, 2
+LEAD_FOLDS = 5
 EARLIEST = 0.4
 """Share of the rows before the first validation."""
 MIN_OF_EACH = 5
@@ -56,15 +56,13 @@ def time_folds(keys: pd.DataFrame, count: int = FOLDS) -> tuple[Fold, ...]:
 
 
 def lead_folds(keys: pd.DataFrame) -> tuple[Fold, ...]:
-    """At most TOLD_FOLDS folds of other leads (groups), chosen by a hash, each of all times.
+    """At most LEAD_FOLDS folds of other leads (groups), chosen by a hash, each of all times.
 
-    Each judges one of LEAD_FOLDS parts, and learns from the others.
-
-    They know the future: good to tell what depends on the number of rows alone, and to judge nothing.
+    They know the future: good to tell what depends on the number of rows, and not to judge a model.
     """
     order, won = keys["order"].to_numpy(np.int64), keys["won"].to_numpy(np.float64)
     fold = hash_folds(keys["group_id"], LEAD_FOLDS)
-    numbers = range(TOLD_FOLDS)
+    numbers = range(LEAD_FOLDS)
     parts = [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in numbers]
     return tuple(
         Fold(int(order[valid].min()), train, valid, known=False)

@@ -106,9 +106,13 @@ class TunedLine:
 
 
 def tune_line(
-    lesson_of: Callable[[Fold], Lesson], won: np.ndarray, folds: Sequence[Fold], threads: int
+    lesson_of: Callable[[Fold], Lesson],
+    won: np.ndarray,
+    folds: Sequence[Fold],
+    strengths: Sequence[float],
+    threads: int,
 ) -> TunedLine:
-    """Try each strength on the folds, which run side by side; without folds the default.
+    """Try each of `strengths` on the folds, which run side by side; without folds the default.
 
     `lesson_of` gives all rows (n), encoded as the fold could have done it; `won` (n,) are their outcomes.
     """
@@ -118,9 +122,9 @@ def tune_line(
     def judged(fold: Fold) -> list[np.ndarray]:
         lesson = lesson_of(fold)
         known, valid = lesson.rows(fold.train), lesson.matrix[fold.valid]
-        return [line(valid, *known.fit(strength)) for strength in STRENGTHS]
+        return [line(valid, *known.fit(strength)) for strength in strengths]
 
-    scores = {strength: np.full(len(won), np.nan) for strength in STRENGTHS}
+    scores = {strength: np.full(len(won), np.nan) for strength in strengths}
     # The largest fold is the last one: begun first, nobody waits for it alone.
     with ThreadPoolExecutor(min(threads, len(folds))) as pool:
         for fold, found in zip(reversed(folds), pool.map(judged, reversed(folds)), strict=True):

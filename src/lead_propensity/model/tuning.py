@@ -113,11 +113,6 @@ class TreeSearch:
             top = tuple(self._judged(one) for one in settings)
         return TunedTrees(pd.DataFrame(), top)
 
-    def rounds_of(self, setting: Mapping[str, Any], config: ModelConfig, threads: int) -> int:
-        """For a fit on all rows, as the folds say."""
-        with self._ready(config.seed, threads):
-            return _of_all(self._boosters(setting).best_round(range(len(self.folds))).rounds)
-
     @contextmanager
     def _ready(self, seed: int, threads: int) -> Iterator[None]:
         self._seed = seed
