@@ -1,4 +1,4 @@
-"""What the time folds choose: the strength of the lines, the trees' settings and rounds, the mix."""
+"""What the folds choose: the strength of the lines, the trees' settings and rounds, the mix."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -127,13 +127,9 @@ def _tuned(train: Dataset, encoding: Encoding, search: Search | None, config: Co
     found = _judged(sample, folds, encoding, STRENGTHS, STRENGTHS, search, config)
     by_leads = _by_leads(found, train, encoding, config) if folds else None
     usual = {"line": 1.0, "smooth": 0.0} if search is None else USUAL
-    blend = _mix([found] if by_leads is None else [found, by_leads], usual)
-    trees = found.trees
-    if trees is not None and by_leads is not None and by_leads.trees is not None:
-        longer = by_leads.trees.top[0].rounds / trees.top[0].rounds
-        top = [replace(one, rounds=max(1, round(longer * one.rounds))) for one in trees.top]
-        trees = replace(trees, top=tuple(top))
-    return Tuned(sample, folds, found.line, found.smooth, trees, blend)
+    told = [found] if by_leads is None else [found, by_leads]
+    trees = _grown(found.trees, told[-1].trees)
+    return Tuned(sample, folds, found.line, found.smooth, trees, _mix(told, usual))
 
 
 def _judged(
@@ -178,6 +174,15 @@ def _by_leads(found: Judged, train: Dataset, encoding: Encoding, config: Config)
 
     strengths = [found.line.strength], [found.smooth.strength]
     return _judged(rows, folds, encoding, *strengths, best_alone if found.trees else None, config)
+
+
+def _grown(trees: TunedTrees | None, on_more: TunedTrees | None) -> TunedTrees | None:
+    """`trees`, of which the best grows as long as it did `on_more` rows, and the others as many times longer."""
+    if trees is None or on_more is None:
+        return trees
+    longer = on_more.top[0].rounds / trees.top[0].rounds
+    top = [replace(one, rounds=max(1, round(longer * one.rounds))) for one in trees.top]
+    return replace(trees, top=tuple(top))
 
 
 def _mix(judged: Sequence[Judged], usual: dict[str, float]) -> Mix:
