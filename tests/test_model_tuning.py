@@ -31,7 +31,7 @@ from lead_propensity.config import Config, load
 from lead_propensity.data.simulate import simulate, write
 from lead_propensity.data.workroom import entered
 from lead_propensity.errors import ConfigError
-from lead_propensity.model.choosing import MORE_ROWS, as_choices, choose, choose_again
+from lead_propensity.model.choosing import MORE_ROWS, SEARCH_FOLDS, as_choices, choose, choose_again
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import Fold, lead_folds, sample_of_leads, time_folds
 from lead_propensity.model.intervals import row_loss
@@ -40,6 +40,7 @@ from lead_propensity.model.lines import Lesson, line
 from lead_propensity.model.rounds import FoldBoosters, FoldRows, settle
 from lead_propensity.model.tuning import (
     EARLY_FOLDS,
+    FINALISTS,
     MIN_FINISHED,
     REFIT_ROUNDS,
     TreeSearch,
@@ -56,6 +57,7 @@ FOLDS = time_folds(DATA.keys)
 SEARCH = TreeSearch(ENCODING.for_trees(DATA.X), DATA.won, ENCODING.categories, FOLDS)
 TRIALS = 16
 SIXTEEN = config(trials=TRIALS).model
+NAMES = ["num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction", "lambda_l2"]
 Told = list[tuple[str, int, int]]
 
 
@@ -138,10 +140,12 @@ def other_value() -> TreeSearch:
         (other_label, 7, 0),
         (other_value, 7, 0),
         (lambda: replace(SEARCH, folds=FOLDS[1:]), 7, 0),
+        (lambda: replace(SEARCH, lead_folds=FOLDS[1:]), 7, 0),
+        (lambda: replace(SEARCH, folds=FOLDS[1:], lead_folds=FOLDS), 7, 3),
         (lambda: replace(SEARCH, categories=[]), 7, 0),
         (lambda: replace(SEARCH, fixed={"extra_trees": True}), 7, 0),
     ],
-    ids=["the same", "seed", "label", "value", "folds", "categories", "fixed"],
+    ids=["the same", "seed", "label", "value", "folds", "others", "finals", "categories", "fixed"],
 )
 def test_trials_of_another_search_do_not_count(
     change: Callable[[], TreeSearch], seed: int, found: int, tmp_path: Path
@@ -173,9 +177,32 @@ def test_a_pruned_trial_was_judged_by_the_early_folds_alone_and_is_never_the_bes
     finished = trials[~trials["pruned"]].sort_values("loss", kind="stable")
     assert set(finished["folds"]) == {len(FOLDS)}
     assert [trial.loss for trial in whole.top] == finished["loss"].tolist()[:3]
-    names = ["num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction", "lambda_l2"]
-    best = [[trial.parameters[name] for name in names] for trial in whole.top]
-    assert best == finished[names].head(3).to_numpy().tolist()
+    best = [[trial.parameters[name] for name in NAMES] for trial in whole.top]
+    assert best == finished[NAMES].head(3).to_numpy().tolist()
+
+
+def test_folds_of_leads_judge_the_trials_and_time_folds_choose_of_the_finalists(whole: TunedTrees):
+    others = lead_folds(DATA.keys)[:3]
+    tuned = replace(SEARCH, lead_folds=others).run(SIXTEEN, 1, silent)
+    first = tuned.trials.iloc[0]
+    parameters = tree_parameters(SIXTEEN.seed, {**first[NAMES].to_dict(), "bagging_freq": 1})
+    for name in NAMES[:2]:
+        parameters[name] = int(parameters[name])
+    mean = np.mean([fold_curve(fold, parameters, 100) for fold in others], axis=0)
+    assert first["loss"] == mean[: first["rounds"]].min() == mean.min()
+    finished = tuned.trials[~tuned.trials["pruned"]].sort_values("loss", kind="stable")
+    finalists = [
+        {
+            **row,
+            "num_leaves": int(row["num_leaves"]),
+            "min_data_in_leaf": int(row["min_data_in_leaf"]),
+        }
+        for row in finished[NAMES].head(FINALISTS).to_dict("records")
+    ]
+    by_time = SEARCH.judge(finalists, SIXTEEN, 1).top
+    assert [one.loss for one in tuned.top] == sorted(one.loss for one in by_time)[:3]
+    assert {one.loss for one in tuned.top} != {one.loss for one in by_time[:3]}
+    assert not tuned.trials["loss"].equals(whole.trials["loss"])
 
 
 def test_the_first_trials_are_never_pruned(whole: TunedTrees):
@@ -249,8 +276,9 @@ def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_choose_no_settin
     assert tuned.trees is not None
     sample = tuned.sample
     assert (len(sample) < len(many)) == (leads == 400)
+    others = lead_folds(sample.keys)[:SEARCH_FOLDS]
     alone = TreeSearch(
-        encoding.for_trees(sample.X), sample.won, encoding.categories, tuned.folds
+        encoding.for_trees(sample.X), sample.won, encoding.categories, tuned.folds, others
     ).run(config().model, 1, silent)
     more = many.rows(sample_of_leads(many.keys["lead_id"], MORE_ROWS * 1_000))
     first = replace(SEARCH, matrix=encoding.for_trees(more.X), won=more.won)

@@ -24,6 +24,8 @@ from lead_propensity.progress import Progress
 USUAL = {"line": 0.5, "smooth": 0.0, "trees": 0.5}
 """The blend that the folds must speak against: the smooth line has to earn its place."""
 
+SEARCH_FOLDS = 3
+"""So many folds of leads judge the trials of the search."""
 MORE_ROWS = 4
 """Folds of leads judge so many times the rows of the search, at most."""
 
@@ -151,7 +153,8 @@ def _judged(
     if search is None:
         return Judged(rows, folds, line, smooth, None)
     matrix = encoding.for_trees(rows.X)
-    trees = search(TreeSearch(matrix, won, encoding.categories, folds))
+    others = lead_folds(rows.keys)[:SEARCH_FOLDS]
+    trees = search(TreeSearch(matrix, won, encoding.categories, folds, others))
     return Judged(rows, folds, line, smooth, trees)
 
 

@@ -1,4 +1,4 @@
-"""From the fit part to the members: tuned on time folds, then fitted on all of it."""
+"""From the fit part to the members: tuned on folds, then fitted on all of it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,7 @@
-"""The search for good settings on purged time folds. Optuna is imported here only.
+"""The search for good settings: folds of other leads judge the trials, purged time folds the finalists.
+
+Folds of leads learn from nearly as many rows as the final fit, and tell small differences; but they know
+the future. So what they like best has to stand before the time folds. Optuna is imported here only.
 
 A search that was killed goes on where it was. So no trial may depend on what its process remembers:
 each one is suggested by a new sampler, from the seed, its number and the finished trials before it.
@@ -40,17 +43,19 @@ DEFAULT_TREES: dict[str, Any] = {
 }
 REFIT_ROUNDS = 1.1
 """The final fit sees more rows than the folds did, and takes so many times their rounds."""
+FINALISTS = 6
+"""So many of the best trials are judged by the time folds."""
 TOP = 3
-"""So many of the best trials keep their out-of-fold scores."""
-EARLY_FOLDS = 2
-"""The first folds are the smallest: a trial that these speak against is not judged by the others."""
+"""So many of these are grown."""
+EARLY_FOLDS = 1
+"""A trial that the first folds speak against is not judged by the others."""
 MIN_FINISHED = 5
 """Nothing is pruned before so many trials were judged by all folds."""
 
 
 @dataclass(frozen=True)
 class TunedTrial:
-    """One of the best settings, as the folds judged it."""
+    """One of the best settings, as the time folds judged it."""
 
     parameters: dict[str, Any]
     rounds: int
@@ -66,26 +71,30 @@ class TunedTrees:
     """The trials, and the best of them."""
 
     trials: pd.DataFrame
-    """One row a trial: `trial, loss, rounds, folds` (how many judged it), `pruned`, the settings."""
+    """One row a trial: `trial, loss, rounds, folds` (how many judged it), `pruned`, the settings; as judged
+    by the folds of leads."""
     top: tuple[TunedTrial, ...]
-    """At most TOP, the best first; without folds the defaults."""
+    """At most TOP, by the time folds, the best first; without folds the defaults."""
 
 
 @dataclass
 class TreeSearch:
-    """One search: each trial's trees are grown on every fold and judged by their mean log loss."""
+    """One search: each trial's trees are grown on folds and judged by their mean log loss."""
 
     matrix: np.ndarray
     won: np.ndarray
     categories: list[int]
     folds: Sequence[Fold]
+    """By time: they judge the finalists."""
+    lead_folds: Sequence[Fold] = ()
+    """They judge the trials; where there are none, the time folds do."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Settings of LightGBM that every trial has, whatever the sampler suggests."""
 
     def run(
         self, config: ModelConfig, threads: int, progress: Progress, storage: Path | None = None
     ) -> TunedTrees:
-        """The best of `config.trials` by mean fold log loss; without folds the defaults.
+        """The best of `config.trials`; without time folds the defaults.
 
         Finished trials are kept in the folder `storage`, and those of the same search found there are
         not done again; the result is the same. Raises ConfigError where the folder cannot be written.
@@ -96,34 +105,35 @@ class TreeSearch:
             return TunedTrees(pd.DataFrame(), (usual,))
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = _space(len(self.won))
-        self._scores: dict[int, np.ndarray] = {}
+        judges = self.lead_folds or self.folds
         with (
-            self._ready(config.seed, threads),
-            _kept(storage, self._digest(config.seed)) as kept,
+            self._ready(judges, config.seed, threads),
+            _kept(storage, self._digest(judges, config.seed)) as kept,
         ):
             study = self._study(config, kept, progress)
-            top = tuple(self._tuned(trial) for trial in _best_of(study))
-        return TunedTrees(self._table(study), top)
+        finalists = self.judge([trial.params for trial in _best_of(study)], config, threads)
+        top = sorted(finalists.top, key=lambda one: one.loss)[:TOP]
+        return TunedTrees(self._table(study, len(judges)), tuple(top))
 
     def judge(
         self, settings: Sequence[Mapping[str, Any]], config: ModelConfig, threads: int
     ) -> TunedTrees:
-        """These settings alone, in their order, each with the rounds that suit the folds; no trial is made."""
-        with self._ready(config.seed, threads):
+        """These settings alone, in their order, each with the rounds that suit the time folds; no trial is made."""
+        with self._ready(self.folds, config.seed, threads):
             top = tuple(self._judged(one) for one in settings)
         return TunedTrees(pd.DataFrame(), top)
 
     @contextmanager
-    def _ready(self, seed: int, threads: int) -> Iterator[None]:
-        self._seed = seed
-        self._rows = FoldRows.cut(self.matrix, self.won, self.categories, self.folds)
-        pool = ThreadPoolExecutor(min(threads, len(self.folds)), initializer=settle)
+    def _ready(self, folds: Sequence[Fold], seed: int, threads: int) -> Iterator[None]:
+        self._seed, self._places = seed, range(len(folds))
+        self._rows = FoldRows.cut(self.matrix, self.won, self.categories, folds)
+        pool = ThreadPoolExecutor(min(threads, len(folds)), initializer=settle)
         with pool as self._pool:
             yield
 
     def _judged(self, setting: Mapping[str, Any]) -> TunedTrial:
         boosters = self._boosters(setting)
-        best = boosters.best_round(range(len(self.folds)))
+        best = boosters.best_round(self._places)
         return TunedTrial(
             self._all_of(setting), _of_all(best.rounds), best.loss, boosters.score(best.rounds)
         )
@@ -147,51 +157,40 @@ class TreeSearch:
     def _judge(self, study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
         """By the early folds, and where they do not speak against it by all."""
         boosters = self._boosters(trial.params)
-        early = boosters.best_round(range(len(self.folds))[:EARLY_FOLDS])
+        early = boosters.best_round(self._places[:EARLY_FOLDS])
         trial.report(early.loss, step=0)
         trial.set_user_attr("rounds", early.rounds)
-        if len(self.folds) > EARLY_FOLDS and early.loss > _highest_early_loss(study):
+        if len(self._places) > EARLY_FOLDS and early.loss > _highest_early_loss(study):
             return study.tell(trial, state=TrialState.PRUNED)
-        best = boosters.best_round(range(len(self.folds)))
+        best = boosters.best_round(self._places)
         trial.set_user_attr("rounds", best.rounds)
-        told = study.tell(trial, best.loss)
-        top = [one.number for one in _best_of(study)]
-        if told.number in top:
-            self._scores[told.number] = boosters.score(best.rounds)
-        self._scores = {number: score for number, score in self._scores.items() if number in top}
-        return told
+        return study.tell(trial, best.loss)
 
     def _boosters(self, suggested: Mapping[str, Any]) -> FoldBoosters:
         settings = tree_parameters(self._seed, self._all_of(suggested))
         return FoldBoosters(self._rows, settings, self._pool)
 
-    def _tuned(self, trial: FrozenTrial) -> TunedTrial:
-        found, best = self._scores.get(trial.number), trial.user_attrs["rounds"]
-        score = self._boosters(trial.params).score(best) if found is None else found
-        assert trial.value is not None
-        return TunedTrial(self._all_of(trial.params), _of_all(best), trial.value, score)
-
     def _all_of(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
         return {**suggested, "bagging_freq": 1, **self.fixed}
 
-    def _table(self, study: optuna.Study) -> pd.DataFrame:
+    def _table(self, study: optuna.Study, folds: int) -> pd.DataFrame:
         pruned = [trial.state == TrialState.PRUNED for trial in study.trials]
         return pd.DataFrame(
             {
                 "trial": trial.number,
                 "loss": trial.value,
                 "rounds": trial.user_attrs["rounds"],
-                "folds": len(self.folds[:EARLY_FOLDS] if was_pruned else self.folds),
+                "folds": min(folds, EARLY_FOLDS) if was_pruned else folds,
                 "pruned": was_pruned,
                 **{name: trial.params[name] for name in self._space},
             }
             for trial, was_pruned in zip(study.trials, pruned, strict=True)
         )
 
-    def _digest(self, seed: int) -> str:
+    def _digest(self, judges: Sequence[Fold], seed: int) -> str:
         """Of all that a trial's result depends on."""
         state = hashlib.blake2b(digest_size=16)
-        folds = [rows for fold in self.folds for rows in (fold.train, fold.valid)]
+        folds = [rows for fold in judges for rows in (fold.train, fold.valid)]
         for array in (self.matrix, self.won, *folds):
             state.update(f"{array.dtype} {array.shape}".encode())
             state.update(np.ascontiguousarray(array).tobytes())
@@ -255,9 +254,9 @@ def _of_all(rounds_of_folds: int) -> int:
 
 
 def _best_of(study: optuna.Study) -> list[FrozenTrial]:
-    """The TOP finished trials, the best first; of equals the earlier."""
+    """The finalists among the finished trials, the best first; of equals the earlier."""
     finished = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    return sorted(finished, key=lambda trial: (trial.value, trial.number))[:TOP]
+    return sorted(finished, key=lambda trial: (trial.value, trial.number))[:FINALISTS]
 
 
 def _highest_early_loss(study: optuna.Study) -> float:
