@@ -267,9 +267,7 @@ def test_one_number_of_rounds_has_the_lowest_mean_loss_of_the_folds(places: tupl
     [(60, 3), (400, 1), (400, 3)],
     ids=["not sampled", "sampled", "another world"],
 )
-def test_folds_of_leads_say_how_long_trees_grow_on_all_rows_and_choose_no_setting(
-    leads: int, seed: int
-):
+def test_folds_of_leads_say_how_long_the_settings_chosen_grow_on_all_rows(leads: int, seed: int):
     many = dataset(leads=leads, seed=seed).part("fit")
     encoding = Encoding.fit(many.X, many.keys["lead_id"], FEATURES)
     tuned = choose(many, encoding, True, config(trial_rows=1_000), silent, None)

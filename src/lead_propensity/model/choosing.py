@@ -73,7 +73,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Tuned(Judged):
-    """What the time folds chose, on a sample of the leads, and the mix; rounds are those for all rows."""
+    """What the folds chose, on a sample of the leads, and the mix; rounds are those for all rows."""
 
     mix: Mix
 

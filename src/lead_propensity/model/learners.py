@@ -25,7 +25,7 @@ from lead_propensity.model.treeshap import Forest
 
 Parameters = Mapping[str, Any]
 FEW_FEATURES = 0.6
-"""The largest share of features for which LightGBM copies their columns (4.6, MultiValBinWrapper::InitTrain)."""
+"""Up to this share histograms column by column are quicker (LightGBM 4.7, 62,034 rows of 114 features)."""
 BATCH = 25_000
 """Rows that one thread scores at a time."""
 STEP = 1e-4
@@ -129,7 +129,7 @@ class Logistic:
             scales = encoding.interaction
             half = 0.5 * self.coefficients[-1] * scales.age.of(numbers_of(X[AGE]))
             start, *beside = scales.engagement.of(around)
-            due = half * (scales.engagement.of(index.value(X)) - start)
+            due = half * (scales.engagement.of(index.middle + away) - start)
             added += due
             slope += half * (beside[1] - beside[0]) / (2 * STEP)
             parts[:, self.names.index(AGE)] -= due
@@ -323,8 +323,8 @@ def binned(matrix: np.ndarray, won: np.ndarray, categories: list[int]) -> lightg
 def tree_parameters(seed: int, settings: Parameters) -> dict[str, Any]:
     """A boosted model's own `settings`, with what every one here shares; one thread.
 
-    Where a tree uses few of the features, LightGBM is quicker with histograms column by column: row by row
-    it would first copy the columns, for each tree. The result is the same.
+    Where a tree uses few of the features, histograms are made column by column, else row by row: whichever
+    is quicker. The trees are the same.
     """
     few = settings.get("feature_fraction", 1.0) <= FEW_FEATURES
     return {

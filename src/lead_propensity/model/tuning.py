@@ -55,7 +55,7 @@ MIN_FINISHED = 5
 
 @dataclass(frozen=True)
 class TunedTrial:
-    """One of the best settings, as the time folds judged it."""
+    """One of the best settings, as `TreeSearch.folds` judged it."""
 
     parameters: dict[str, Any]
     rounds: int
@@ -85,9 +85,9 @@ class TreeSearch:
     won: np.ndarray
     categories: list[int]
     folds: Sequence[Fold]
-    """By time: they judge the finalists."""
+    """They judge settings that are given, and the finalists of a search; there they lie in time."""
     lead_folds: Sequence[Fold] = ()
-    """They judge the trials; where there are none, the time folds do."""
+    """They judge the trials; where there are none, `folds` do."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Settings of LightGBM that every trial has, whatever the sampler suggests."""
 
@@ -118,18 +118,22 @@ class TreeSearch:
     def judge(
         self, settings: Sequence[Mapping[str, Any]], config: ModelConfig, threads: int
     ) -> TunedTrees:
-        """These settings alone, in their order, each with the rounds that suit the time folds; no trial is made."""
+        """These settings alone, in their order, each with the rounds that suit the folds; no trial is made."""
         with self._ready(self.folds, config.seed, threads):
             top = tuple(self._judged(one) for one in settings)
         return TunedTrees(pd.DataFrame(), top)
 
     @contextmanager
     def _ready(self, folds: Sequence[Fold], seed: int, threads: int) -> Iterator[None]:
-        self._seed, self._places = seed, range(len(folds))
+        self._seed = seed
         self._rows = FoldRows.cut(self.matrix, self.won, self.categories, folds)
         pool = ThreadPoolExecutor(min(threads, len(folds)), initializer=settle)
         with pool as self._pool:
             yield
+
+    @property
+    def _places(self) -> range:
+        return range(len(self._rows.folds))
 
     def _judged(self, setting: Mapping[str, Any]) -> TunedTrial:
         boosters = self._boosters(setting)
