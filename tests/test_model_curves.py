@@ -16,7 +16,15 @@ from hypothesis.extra.numpy import arrays
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import expit
 
-from lead_propensity.model.curves import DEGREE, FEW_VALUES, KNOTS, STEP_HEIGHT, STEPS, Curve
+from lead_propensity.model.curves import (
+    DEGREE,
+    FEW_VALUES,
+    JUMP_HEIGHT,
+    KNOTS,
+    STEP_HEIGHT,
+    STEPS,
+    Curve,
+)
 from lead_propensity.model.lines import fit_line, line
 
 
@@ -158,9 +166,13 @@ def test_other_units_give_the_same_columns():
     assert np.allclose(other.columns(1000.0 * values), one.columns(values), atol=1e-9)
 
 
+def with_steps(values: np.ndarray) -> Curve:
+    return Curve.fit(values).stepped(values, ())
+
+
 def test_a_step_is_passed_from_its_limit_on():
     values = np.arange(1.0, 101.0)
-    curve = Curve.fit(values, stepped=True)
+    curve = with_steps(values)
     assert curve.steps == pytest.approx(np.quantile(values, np.arange(1, STEPS) / STEPS))
     assert curve.width == KNOTS + 1 + len(curve.steps)
     limit = curve.steps[3]
@@ -171,18 +183,27 @@ def test_a_step_is_passed_from_its_limit_on():
 
 def test_a_missing_number_has_passed_no_step():
     values = np.append(np.arange(1.0, 101.0), np.nan)
-    columns = Curve.fit(values, stepped=True).columns(np.array([np.nan]))
+    columns = with_steps(values).columns(np.array([np.nan]))
     assert columns.tolist() == [[0.0] * (columns.shape[1] - 1) + [1.0]]
 
 
 def test_a_straight_line_has_no_steps():
-    assert Curve.fit(np.tile([0.0, 1.0, 2.0], 20), stepped=True).steps == ()
+    values = np.tile([0.0, 1.0, 2.0], 20)
+    assert Curve.fit(values).stepped(values, ()).steps == ()
+    assert Curve.fit(values).stepped(values, (1.0,)).steps == ()
+
+
+def test_where_it_jumps_is_known_there_are_high_steps_and_no_others():
+    values = np.append(np.arange(1.0, 101.0), np.nan)
+    curve = Curve.fit(values).stepped(values, (10.0, 50.0))
+    found = curve.columns(np.array([9.0, 10.0, 50.0, np.nan]))[:, KNOTS + 1 : -1]
+    assert found.tolist() == [[0.0, 0.0], [JUMP_HEIGHT, 0.0], [JUMP_HEIGHT] * 2, [0.0, 0.0]]
 
 
 def off(values: np.ndarray, truth: np.ndarray, seed: int, stepped: bool) -> float:
     """Squared distance of a fitted curve's log-odds from the true ones."""
     won = np.random.default_rng(seed).random(len(values)) < expit(truth)
-    matrix = Curve.fit(values, stepped).columns(values)
+    matrix = (with_steps(values) if stepped else Curve.fit(values)).columns(values)
     found = line(matrix, *fit_line(matrix, won.astype(np.float64), 0.1))
     return float(np.mean((found - truth) ** 2))
 
@@ -195,11 +216,11 @@ def test_many_leads_find_a_jump():
 
 def test_few_leads_without_a_jump_lose_nothing_by_the_search_for_one():
     values = np.random.default_rng(4).uniform(0.0, 1.0, 2_000)
-    with_steps, without = (
+    found, without = (
         np.mean([off(values, 1.5 * values - 2.0, seed, stepped) for seed in range(8)])
         for stepped in (True, False)
     )
-    assert with_steps < 1.05 * without
+    assert found < 1.05 * without
 
 
 FLOATS = st.floats(-1e100, 1e100) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1.0])
@@ -208,7 +229,7 @@ FLOATS = st.floats(-1e100, 1e100) | st.sampled_from([np.nan, np.inf, -np.inf, 0.
 @settings(max_examples=100, deadline=None)
 @given(arrays(np.float64, 30, elements=FLOATS), arrays(np.float64, 10, elements=FLOATS))
 def test_any_number_becomes_finite_columns(fit, later):
-    curve = Curve.fit(fit, stepped=True)
+    curve = with_steps(fit)
     for values in (fit, later):
         assert np.isfinite(curve.columns(values)).all()
     json.dumps(asdict(curve), allow_nan=False)
@@ -223,7 +244,7 @@ def test_any_number_becomes_finite_columns(fit, later):
     ],
 )
 def test_the_largest_and_the_smallest_numbers_leave_no_hole(fit):
-    curve = Curve.fit(np.array(fit), stepped=True)
+    curve = with_steps(np.array(fit))
     assert np.isfinite(curve.columns(np.array([*fit, 1e308, -1e308]))).all()
 
 
@@ -262,6 +283,8 @@ def test_a_whole_curve_is_read():
         {"steps": [1.0, 1.0]},
         {"steps": "01"},
         {"steps": None},
+        {"step_height": 0.0},
+        {"step_height": "0.15"},
         {"means": ["0"] * 5},
     ],
     ids=str,

@@ -3,7 +3,8 @@
 Each was seen failing once: with weights below 0, labels of every look, sums without a top, an index that is
 not divided by its median or shrunk too little, deeds told by their name alone, attributes counted once more, steps
 for deeds, a missing number left as it is, a curve for every number or for none, scores that depend on the rows
-beside them, and with JSON that is taken as it comes.
+beside them, with JSON that is taken as it comes, and with weights that never move, move against their slope, or
+move though the fit gets worse.
 """
 
 import json
@@ -16,9 +17,10 @@ from scipy.special import expit
 
 from lead_propensity.features.catalogue import Feature
 from lead_propensity.model.encoding import Encoding
+from lead_propensity.model.engagement import Index, Interaction, LogScale
 from lead_propensity.model.learners import Logistic
 from lead_propensity.model.lines import Lesson, fit_line, line
-from lead_propensity.model.smooth import AGE, Index, Interaction, LogScale, SmoothEncoding
+from lead_propensity.model.smooth import AGE, FIRST_STRENGTH, SmoothEncoding
 from model_world import FEATURES, matrix
 
 X = matrix(400, 1, seed=3)
@@ -202,6 +204,48 @@ def test_a_hump_is_seen_by_the_smooth_line_alone():
     smooth = encoded(X[:5000], drawn(truth[:5000], 3), features)
     plain = Encoding.fit(X[:5000], ids(5000), features)
     assert excess(smooth, parts) < 0.1 * excess(plain, parts)
+
+
+def off_direction(weights: np.ndarray) -> float:
+    """Sine of the angle between these weights of `deeds` and the true ones."""
+    true = np.concatenate([np.geomspace(6.0, 1.0, 20), np.zeros(10)])
+    return float(
+        np.sqrt(1.0 - (weights @ true / np.linalg.norm(weights) / np.linalg.norm(true)) ** 2)
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_along_their_curve_the_weights_come_nearer_to_the_true_ones(seed):
+    """Sines .23 to .27 as if the curve were a straight line, .11 to .16 along it."""
+    X, truth = deeds(20_000, seed)
+    first = Index.fit(list(X), X, won := drawn(truth, 3))
+    settled = encoded(X, won, [number(name) for name in X]).index
+    assert first is not None
+    assert settled is not None
+    assert off_direction(np.array(settled.weights)) < 0.7 * off_direction(np.array(first.weights))
+
+
+def test_where_the_score_is_true_the_weights_stay():
+    X, _ = deeds(2000, 1, kinds=9)
+    index = Index.fit(list(X), X, X.sum(axis=1).to_numpy() > X.sum(axis=1).median())
+    assert index is not None
+    score = np.log1p(index.value(X)) - 2.0
+    moved = index.moved(X, expit(score), score, 1.0 / (1.0 + index.value(X)))
+    assert moved.weights == pytest.approx(index.weights)
+    assert moved.tops == index.tops
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_moving_the_weights_never_fits_worse(seed):
+    """Sums with so long a tail that a step goes too far in some of these worlds."""
+    X, truth = deeds(200, seed, kinds=6)
+    X, won, features = X**3, drawn(truth, seed), [number(name) for name in X]
+    losses = []
+    for encoding in (SmoothEncoding._plain(X, ids(200), won, features), encoded(X, won, features)):
+        matrix = encoding.for_linear(X)
+        score = line(matrix, *fit_line(matrix, won, FIRST_STRENGTH))
+        losses.append(np.mean(np.logaddexp(0.0, score) - won * score))
+    assert losses[1] <= losses[0]
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -1,5 +1,6 @@
 """One number as the columns of a curve: a cubic spline, or a straight line, and where it helps fine steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
@@ -18,7 +19,9 @@ FEW_VALUES = 4
 STEPS = 20
 """Steps lie at the limits of so many groups of equally many rows."""
 STEP_HEIGHT = 0.15
-"""Low, so that a jump costs much of the shrinkage: few wins leave the curve alone, many find the jump."""
+"""Low, so that a jump costs much of the shrinkage: few wins leave the curve alone."""
+JUMP_HEIGHT = 1.0
+"""Of a step where a jump is known to be."""
 NARROW, LARGEST = 1e-100, 1e100
 """Numbers closer than the one are the same, and beyond the other they count as it."""
 
@@ -37,27 +40,34 @@ class Curve:
     missing: bool
     steps: tuple[float, ...]
     """Where a step begins, rising; each is a column of its own."""
+    step_height: float
 
     @classmethod
-    def fit(cls, values: np.ndarray, stepped: bool = False) -> Self:
-        """`values` (n,): NaN missing, and so is what is not finite. `stepped`: a curve has steps as well."""
+    def fit(cls, values: np.ndarray) -> Self:
+        """Without steps. `values` (n,): NaN missing, and so is what is not finite."""
         finite = np.isfinite(values)
         missing, seen = not bool(finite.all()), bounded(values[finite])
         if len(seen) == 0:
-            return cls(False, (0.0, 0.0), False, (0.0,), (1.0,), missing, ())
-        limits = np.unique(np.quantile(seen, np.arange(1, STEPS) / STEPS))
-        limits = limits[limits > seen.min()]
+            return cls(False, (0.0, 0.0), False, (0.0,), (1.0,), missing, (), STEP_HEIGHT)
         log = float(seen.min()) >= 0 and float(seen.max()) > 10 * middle_of(seen)
         seen = signed_log(seen) if log else seen
         knots = np.unique(np.quantile(seen, np.linspace(0, 1, KNOTS)))
         curved = len(np.unique(seen)) > FEW_VALUES and bool((np.diff(knots) > NARROW).all())
         curved = curved and len(knots) > 1
         ends = tuple(knots.tolist()) if curved else (float(seen.min()), float(seen.max()))
-        steps = tuple(limits.tolist()) if curved and stepped else ()
-        curve = cls(log, ends, curved, (), (), missing, steps)
+        curve = cls(log, ends, curved, (), (), missing, (), STEP_HEIGHT)
         raw = curve._raw(seen)
         scales = np.where(raw.std(axis=0) > NARROW, raw.std(axis=0), 1.0)
         return replace(curve, means=tuple(raw.mean(axis=0).tolist()), scales=tuple(scales.tolist()))
+
+    def stepped(self, values: np.ndarray, jumps: Sequence[float]) -> Self:
+        """With high steps at the `jumps` (rising), or where there are none with low ones; a straight line has none."""
+        if not self.curved:
+            return self
+        if len(jumps):
+            return replace(self, steps=tuple(jumps), step_height=JUMP_HEIGHT)
+        limits = limits_of(bounded(values[np.isfinite(values)]), STEPS)
+        return replace(self, steps=tuple(limits.tolist()))
 
     @property
     def width(self) -> int:
@@ -70,7 +80,7 @@ class Curve:
         if seen.any():
             given, smooth = bounded(values[seen]), len(self.means)
             passed = given[:, None] >= np.array(self.steps)
-            into[seen, smooth : smooth + len(self.steps)] = STEP_HEIGHT * passed
+            into[seen, smooth : smooth + len(self.steps)] = self.step_height * passed
             given = signed_log(given) if self.log else given
             into[seen, :smooth] = (self._raw(given) - self.means) / self.scales
         if self.missing:
@@ -87,9 +97,12 @@ class Curve:
         rising = _rising(steps) and (_rising(knots) or not tree["curved"])
         width = len(knots) + DEGREE - 2 if tree["curved"] else 1
         whole = len(means) == len(scales) == width and all(scale > 0 for scale in scales)
-        if not (whole and rising and len(knots) > 1 and knots[0] <= knots[-1]):
+        height, ends = tree["step_height"], len(knots) > 1 and knots[0] <= knots[-1]
+        if not (whole and rising and ends and height > 0):
             raise ValueError("a curve of the smooth line is not whole")
-        return cls(tree["log"], knots, tree["curved"], means, scales, tree["missing"], steps)
+        return cls(
+            tree["log"], knots, tree["curved"], means, scales, tree["missing"], steps, height
+        )
 
     def _raw(self, given: np.ndarray) -> np.ndarray:
         inside = np.clip(given, self.knots[0], self.knots[-1])
@@ -103,6 +116,12 @@ class Curve:
 
 def _rising(numbers: tuple[float, ...]) -> bool:
     return all(low < high for low, high in pairwise(numbers))
+
+
+def limits_of(seen: np.ndarray, groups: int) -> np.ndarray:
+    """Rising: where, of so many groups of about equally many of the values, each but the first begins."""
+    limits = np.unique(np.quantile(seen, np.arange(1, groups) / groups))
+    return np.asarray(limits[limits > seen.min()])
 
 
 def bounded(values: np.ndarray) -> np.ndarray:

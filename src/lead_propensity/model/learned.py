@@ -22,7 +22,7 @@ from lead_propensity.model.reference import Reference
 from lead_propensity.model.smooth import SmoothEncoding
 from lead_propensity.model.wording import Wording, english
 
-FORMAT = 5
+FORMAT = 6
 _TREES = {Catalogue: "features", Bands: "bands", Reference: "reference", Scorecard: "rules"}
 
 

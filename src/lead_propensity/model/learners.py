@@ -19,8 +19,9 @@ from scipy.special import logit
 
 from lead_propensity.model import treetext
 from lead_propensity.model.encoding import Encoding, numbers_of
+from lead_propensity.model.engagement import BESIDE, Index
 from lead_propensity.model.lines import Lesson, line
-from lead_propensity.model.smooth import AGE, Index, SmoothEncoding
+from lead_propensity.model.smooth import AGE, SmoothEncoding
 from lead_propensity.model.treeshap import Forest
 
 Parameters = Mapping[str, Any]
@@ -28,8 +29,6 @@ FEW_FEATURES = 0.6
 """Up to this share histograms column by column are quicker (LightGBM 4.7, 62,034 rows of 114 features)."""
 BATCH = 25_000
 """Rows that one thread scores at a time."""
-STEP = 1e-4
-"""In units of the engagement index: so near its middle a curve is taken as straight."""
 
 
 class Learner(Protocol):
@@ -118,22 +117,22 @@ class Logistic:
         That is its curve, and of its product with the age, which is 0 at the mean age, a half (Shapley 1953).
         """
         places = [self.names.index(name) for name in index.names]
-        moved, around = index.above_mean(X), index.middle + np.array([0, -STEP, STEP])
+        moved, around = index.above_mean(X), index.middle + np.array([0, -BESIDE, BESIDE])
         away = np.zeros(len(X))
         for place in range(len(places)):
             away += moved[:, place]
         at_middle, *beside = self._of_index(encoding, places[0], around)
         added = parts[:, places[0]] - at_middle
-        slope = np.full(len(X), (beside[1] - beside[0]) / (2 * STEP))
+        slope = np.full(len(X), (beside[1] - beside[0]) / (2 * BESIDE))
         if encoding.interaction:
             scales = encoding.interaction
             half = 0.5 * self.coefficients[-1] * scales.age.of(numbers_of(X[AGE]))
             start, *beside = scales.engagement.of(around)
             due = half * (scales.engagement.of(index.middle + away) - start)
             added += due
-            slope += half * (beside[1] - beside[0]) / (2 * STEP)
+            slope += half * (beside[1] - beside[0]) / (2 * BESIDE)
             parts[:, self.names.index(AGE)] -= due
-        far = np.abs(away) > STEP
+        far = np.abs(away) > BESIDE
         slope[far] = added[far] / away[far]
         parts[:, -1] += added + at_middle
         for place, owner in enumerate(places):

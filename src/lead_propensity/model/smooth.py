@@ -3,146 +3,39 @@
 A hundred counts of the same deeds are noise to a line with a thousand wins. So the faded sums of all event
 types enter as one sum, `engagement`, in which each type has a weight of its own; of it, and of every other
 number, a cubic spline (de Boor 1978) is taken. The same deeds mean another thing in a new lead than in one
-known for long: so the product of engagement and age is a column more.
+known for long: so the product of engagement and age is a column more. What a lead is may jump at a limit, such
+as a size of company: so its curves have steps, see `jumps`.
 
 Each won lead tells of its deal once, at the last look at it before (`lines.told_once`): so the index learns
 what goes before a deal, and not how often a lead was looked at.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from lead_propensity.features.catalogue import Feature
-from lead_propensity.model.curves import NARROW, Curve, bounded, middle_of
+from lead_propensity.model.curves import Curve
 from lead_propensity.model.encoding import CategoryColumn, numbers_of
-from lead_propensity.model.lines import fit_line, told_once
+from lead_propensity.model.engagement import BESIDE, Index, Interaction
+from lead_propensity.model.intervals import row_loss
+from lead_propensity.model.jumps import jumps
+from lead_propensity.model.lines import fit_line, line, told_once
 from lead_propensity.model.storage import require_fields
 
-INDEX_STRENGTH = 1e-4
-"""Of the line that weighs the event types: shrunk so hard that correlated types share their weight."""
+MOVES = 2
+"""Steps that move the weights of the index, at most."""
+FIRST_STRENGTH = 0.1
+"""Of the line that tells the curves while the weights move and the steps are sought."""
 DECAYED, COUNTED = "decayed_", "count_all__"
 AGE = "days_since_creation"
 """Of what a lead did, beside the index, which fades: silence and age are told by these two."""
 TOLD_BY_OTHERS, OF_CRITERION = ("criteria_met", "known_attributes"), "criterion__"
 """What a lead says, counted once more: here each attribute speaks for itself."""
-
-
-@dataclass(frozen=True)
-class Index:
-    """The faded sums of all event types as one number: sum of weight x value, in units of its median."""
-
-    names: tuple[str, ...]
-    weights: tuple[float, ...]
-    """Not negative."""
-    tops: tuple[float, ...]
-    """The largest value of each sum in the fit part: a type that returns counts no more than it ever did."""
-    means: tuple[float, ...]
-    """The mean of each sum in the fit part: what a lead's own is told from."""
-
-    @classmethod
-    def fit(cls, names: Sequence[str], X: pd.DataFrame, won: np.ndarray) -> Self | None:
-        """None where nothing that leads do goes with winning."""
-        values = np.column_stack([_sum_of(X, name) for name in names])
-        scales = np.where(values.std(axis=0) > 0, values.std(axis=0), np.inf)
-        _, found = fit_line((values - values.mean(axis=0)) / scales, won, INDEX_STRENGTH)
-        weights = np.maximum(found, 0.0) / scales
-        middle = middle_of(np.sum(values * weights, axis=1))
-        if middle == 0.0:
-            return None
-        tops, means = values.max(axis=0), values.mean(axis=0)
-        arrays = ((weights / middle).tolist(), tops.tolist(), means.tolist())
-        return cls(tuple(names), *(tuple(numbers) for numbers in arrays))
-
-    def value(self, X: pd.DataFrame) -> np.ndarray:
-        total = np.zeros(len(X))
-        for name, weight, top in zip(self.names, self.weights, self.tops, strict=True):
-            total += weight * np.minimum(_sum_of(X, name), top)
-        return total
-
-    def above_mean(self, X: pd.DataFrame) -> np.ndarray:
-        """(n, names): by how much each sum moves the index away from its value at `means`."""
-        moved = np.empty((len(X), len(self.names)))
-        for place, name in enumerate(self.names):
-            counted = np.minimum(_sum_of(X, name), self.tops[place])
-            moved[:, place] = self.weights[place] * (counted - self.means[place])
-        return moved
-
-    @property
-    def middle(self) -> float:
-        """The index at `means`."""
-        return float(sum(w * mean for w, mean in zip(self.weights, self.means, strict=True)))
-
-    @classmethod
-    def from_json(cls, tree: dict[str, Any]) -> Self:
-        """Raises ValueError where it is no sum of weight x value."""
-        require_fields(cls, tree)
-        arrays = [tuple(tree[name]) for name in ("names", "weights", "tops", "means")]
-        if not arrays[0] or len({len(one) for one in arrays}) > 1 or min(arrays[1]) < 0:
-            raise ValueError("the engagement index has not one weight >= 0 for each of its sums")
-        return cls(*arrays)
-
-
-@dataclass(frozen=True)
-class LogScale:
-    """log(1 + a number that is not negative), standardised; beyond its ends in the fit part it stays level."""
-
-    low: float
-    high: float
-    mean: float
-    scale: float
-
-    @classmethod
-    def fit(cls, values: np.ndarray) -> Self | None:
-        """`values` (n,): NaN missing. None where they do not differ."""
-        seen = _logged(values[np.isfinite(values)])
-        if len(seen) == 0 or seen.std() <= NARROW:
-            return None
-        return cls(*(float(one) for one in (seen.min(), seen.max(), seen.mean(), seen.std())))
-
-    def of(self, values: np.ndarray) -> np.ndarray:
-        """(n,): 0, which is the mean, where the number is missing."""
-        inside = np.clip(_logged(values), self.low, self.high)
-        return np.where(np.isfinite(values), (inside - self.mean) / self.scale, 0.0)
-
-
-def _logged(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log1p(np.maximum(bounded(values), 0.0)))
-
-
-@dataclass(frozen=True)
-class Interaction:
-    """The product of engagement and age, each on its `LogScale`."""
-
-    engagement: LogScale
-    age: LogScale
-
-    @classmethod
-    def fit(cls, engagement: np.ndarray, age: np.ndarray) -> Self | None:
-        """None where one of them does not differ between leads."""
-        done, known = LogScale.fit(engagement), LogScale.fit(age)
-        return None if done is None or known is None else cls(done, known)
-
-    def column(self, engagement: np.ndarray, age: np.ndarray) -> np.ndarray:
-        """(n,)"""
-        return np.asarray(self.engagement.of(engagement) * self.age.of(age))
-
-    @classmethod
-    def from_json(cls, tree: dict[str, Any]) -> Self:
-        """Raises ValueError where it is no product of two scales."""
-        require_fields(cls, tree)
-        scales = {name: LogScale(**tree[name]) for name in ("engagement", "age")}
-        if any(one.scale <= 0 or one.low > one.high for one in scales.values()):
-            raise ValueError("the interaction of engagement and age has an empty scale")
-        return cls(**scales)
-
-
-def _sum_of(X: pd.DataFrame, name: str) -> np.ndarray:
-    values = numbers_of(X[name])
-    return bounded(np.where(np.isfinite(values), values, 0.0))
 
 
 @dataclass(frozen=True)
@@ -161,21 +54,83 @@ class SmoothEncoding:
         cls, X: pd.DataFrame, lead_ids: pd.Series, won: np.ndarray, features: Sequence[Feature]
     ) -> Self:
         """`features`: those that vary in the fit part. A lead's rows stand in the order of time."""
+        once = told_once(lead_ids, won)
+        plain = cls._plain(X, lead_ids, once, features)
+        settled, score = plain._settled(X, once)
+        explicit = [feature.name for feature in features if feature.kind == "explicit"]
+        return settled._stepped(explicit, X, once, score)
+
+    @classmethod
+    def _plain(
+        cls, X: pd.DataFrame, lead_ids: pd.Series, won: np.ndarray, features: Sequence[Feature]
+    ) -> Self:
+        """The first index, and curves without steps."""
         numbers = [feature for feature in features if feature.column_type == "number"]
         sums = sorted(feature.name for feature in numbers if _is_faded_sum(feature))
-        index = Index.fit(sums, X, told_once(lead_ids, won)) if sums else None
-        engagement = index.value(X) if index else np.zeros(len(X))
-        curves = {index.names[0]: Curve.fit(engagement)} if index else {}
-        for feature in numbers:
-            if index is None or _stands_alone(feature):
-                values = numbers_of(X[feature.name])
-                curves[feature.name] = Curve.fit(values, stepped=feature.kind == "explicit")
-        texts = [f.name for f in features if f.column_type == "category"]
+        index = Index.fit(sums, X, won) if sums else None
+        alone = [f.name for f in numbers if index is None or _stands_alone(f)]
+        curves = {name: Curve.fit(numbers_of(X[name])) for name in alone}
+        texts = [feature.name for feature in features if feature.column_type == "category"]
         categories = tuple(CategoryColumn.fit(name, X[name], lead_ids) for name in texts)
-        interaction = None
-        if index and AGE in curves:
+        encoding = cls(None, curves, categories, None)
+        return encoding._with(index, X) if index else encoding
+
+    def _with(self, index: Index, X: pd.DataFrame) -> Self:
+        """The same around this index."""
+        engagement, interaction = index.value(X), None
+        if AGE in self.curves:
             interaction = Interaction.fit(engagement, numbers_of(X[AGE]))
-        return cls(index, curves, categories, interaction)
+        curves = {index.names[0]: Curve.fit(engagement), **self._alone}
+        return replace(self, index=index, curves=curves, interaction=interaction)
+
+    @property
+    def _alone(self) -> dict[str, Curve]:
+        """The curves beside that of the index."""
+        own = self.index.names[0] if self.index else None
+        return {name: curve for name, curve in self.curves.items() if name != own}
+
+    def _settled(self, X: pd.DataFrame, won: np.ndarray) -> tuple[Self, np.ndarray]:
+        """The weights of the index moved along its curve while that helps, and what the line then says."""
+        best, (score, slope) = self, self._first_line(X, won)
+        for _ in range(MOVES):
+            if best.index is None:
+                break
+            moved = best._with(best.index.moved(X, won, score, slope), X)
+            its_score, its_slope = moved._first_line(X, won)
+            if row_loss(its_score, won).mean() >= row_loss(score, won).mean():
+                break
+            best, score, slope = moved, its_score, its_slope
+        return best, score
+
+    def _first_line(self, X: pd.DataFrame, won: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) log-odds, and (n,) by how much they rise with the index."""
+        matrix = self.for_linear(X)
+        bias, found = fit_line(matrix, won, FIRST_STRENGTH)
+        score = line(matrix, bias, found)
+        if self.index is None:
+            return score, np.zeros(len(X))
+        value = self.index.value(X)
+        below, above = self.index_columns(value - BESIDE), self.index_columns(value + BESIDE)
+        own = self.linear_owners == self.names.index(self.index.names[0])
+        rise = (above - below) @ found[own]
+        if self.interaction:
+            scales = self.interaction
+            rise += found[-1] * (
+                scales.column(value + BESIDE, numbers_of(X[AGE]))
+                - scales.column(value - BESIDE, numbers_of(X[AGE]))
+            )
+        return score, rise / (2 * BESIDE)
+
+    def _stepped(
+        self, explicit: Sequence[str], X: pd.DataFrame, won: np.ndarray, score: np.ndarray
+    ) -> Self:
+        """With steps in the curves of `explicit`: jumps that `score` (n,) leaves, else low ones."""
+        curves, chance = dict(self.curves), expit(score)
+        for name in filter(self._alone.__contains__, explicit):
+            values = numbers_of(X[name])
+            found = jumps(curves[name], values, won - chance, chance * (1.0 - chance))
+            curves[name] = curves[name].stepped(values, found)
+        return replace(self, curves=curves)
 
     @property
     def names(self) -> list[str]:
