@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from lead_propensity.model import choosing
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import time_folds
-from lead_propensity.model.lines import Lesson, LessonTwice, fit_line, told_once
+from lead_propensity.model.lines import STRENGTHS, Lesson, LessonTwice, fit_line, told_once
 from model_world import FEATURES, dataset
 
 KINDS, AHEAD, BASE = 12, 8, -4.0
@@ -104,3 +105,17 @@ def test_a_fold_encodes_by_what_it_knew():
     )
     assert np.array_equal(one, other)
     assert not np.array_equal(one, wide)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_fits_along_strengths_are_those_of_each_alone(twice):
+    """Where a fit begins does not matter to where it ends."""
+    rng = np.random.default_rng(8)
+    matrix = rng.normal(size=(600, 5))
+    won = (rng.random(600) < expit(matrix[:, 0] - 1.0)).astype(np.float64)
+    leads, said = np.repeat(np.arange(200), 3), np.array([True, True, False, False, False])
+    lesson = LessonTwice(matrix, won, leads, said) if twice else Lesson(matrix, won)
+    for strength, (bias, found) in zip(STRENGTHS, lesson.along(STRENGTHS), strict=True):
+        alone_bias, alone = lesson.fit(strength)
+        assert bias == pytest.approx(alone_bias, abs=1e-4)
+        assert found == pytest.approx(alone, abs=1e-4)

@@ -19,6 +19,25 @@ ONCE = 3.0
 """Deals told once are fewer than the snapshots won by them, and shrink the more: so many times the strength."""
 
 
+Line = tuple[float, np.ndarray]
+"""Intercept and coefficients."""
+
+
+class Newton:
+    """Fits lines one after another by Newton's method, on one thread: threads would change sums."""
+
+    def __init__(self) -> None:
+        self._models: dict[int, LogisticRegression] = {}
+
+    def fit(self, matrix: np.ndarray, won: np.ndarray, strength: float) -> Line:
+        """Begins where the last fit of as many columns ended. `strength` is scikit-learn's C."""
+        fresh = LogisticRegression(solver="newton-cholesky", tol=1e-6, warm_start=True)
+        model = self._models.setdefault(matrix.shape[1], fresh).set_params(C=strength)
+        with threadpool_limits(limits=1):
+            model.fit(matrix, won)
+        return float(model.intercept_[0]), np.array(model.coef_[0], dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What a line learns from: rows of encoded columns, and which were won."""
@@ -26,9 +45,14 @@ class Lesson:
     matrix: np.ndarray
     won: np.ndarray
 
-    def fit(self, strength: float) -> tuple[float, np.ndarray]:
-        """Intercept and coefficients; `strength` is scikit-learn's C: small shrinks more."""
-        return fit_line(self.matrix, self.won, strength)
+    def fit(self, strength: float) -> Line:
+        """`strength` is scikit-learn's C: small shrinks more."""
+        return self.along([strength])[0]
+
+    def along(self, strengths: Sequence[float]) -> list[Line]:
+        """The fit of each of them, which begins where the one before ended."""
+        newton = Newton()
+        return [newton.fit(self.matrix, self.won, strength) for strength in strengths]
 
     def rows(self, chosen: np.ndarray) -> Self:
         """The same of these row positions."""
@@ -48,18 +72,31 @@ class LessonTwice(Lesson):
     said: np.ndarray
     """(columns,) booleans."""
 
-    def fit(self, strength: float) -> tuple[float, np.ndarray]:
-        plain = super().fit(strength)
+    def along(self, strengths: Sequence[float]) -> list[Line]:
+        plain = super().along(strengths)
         once, said = told_once(self.leads, self.won), self.said
         if not said.any() or np.array_equal(once, self.won):
             return plain
-        _, first = fit_line(self.matrix, once, min(ONCE * strength, max(STRENGTHS)))
+        first, second = Newton(), Newton()
+        return [
+            self._mean(
+                one,
+                first.fit(self.matrix, once, min(ONCE * strength, max(STRENGTHS))),
+                second,
+                strength,
+            )
+            for one, strength in zip(plain, strengths, strict=True)
+        ]
+
+    def _mean(self, plain: Line, once: Line, newton: Newton, strength: float) -> Line:
+        """Of `plain` and the line whose direction of `said` is that of `once`."""
+        said, first = self.said, once[1]
         direction = line(self.matrix[:, said], 0.0, first[said])
         spread = float(direction.std())
         if spread == 0.0:
             return plain
         others = np.column_stack([self.matrix[:, ~said], direction / spread])
-        bias, found = fit_line(others, self.won, strength)
+        bias, found = newton.fit(others, self.won, strength)
         told = np.empty(len(said))
         told[~said], told[said] = found[:-1], first[said] * (found[-1] / spread)
         return (plain[0] + bias) / 2, (plain[1] + told) / 2
@@ -79,12 +116,8 @@ def told_once(leads: np.ndarray | pd.Series, won: np.ndarray) -> np.ndarray:
     return np.where(last, won, 0.0)
 
 
-def fit_line(matrix: np.ndarray, won: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
-    """Intercept and coefficients, by Newton's method on one thread: threads would change sums."""
-    model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-6)
-    with threadpool_limits(limits=1):
-        model.fit(matrix, won)
-    return float(model.intercept_[0]), np.asarray(model.coef_[0], dtype=np.float64)
+def fit_line(matrix: np.ndarray, won: np.ndarray, strength: float) -> Line:
+    return Newton().fit(matrix, won, strength)
 
 
 def line(matrix: np.ndarray, bias: float, coefficients: np.ndarray) -> np.ndarray:
@@ -122,7 +155,7 @@ def tune_line(
     def judged(fold: Fold) -> list[np.ndarray]:
         lesson = lesson_of(fold)
         known, valid = lesson.rows(fold.train), lesson.matrix[fold.valid]
-        return [line(valid, *known.fit(strength)) for strength in strengths]
+        return [line(valid, *found) for found in known.along(strengths)]
 
     scores = {strength: np.full(len(won), np.nan) for strength in strengths}
     # The largest fold is the last one: begun first, nobody waits for it alone.

@@ -24,7 +24,7 @@ from lead_propensity.model.encoding import CategoryColumn, numbers_of
 from lead_propensity.model.engagement import BESIDE, Index, Interaction
 from lead_propensity.model.intervals import row_loss
 from lead_propensity.model.jumps import jumps
-from lead_propensity.model.lines import fit_line, line, told_once
+from lead_propensity.model.lines import Newton, line, told_once
 from lead_propensity.model.storage import require_fields
 
 MOVES = 2
@@ -68,9 +68,9 @@ class SmoothEncoding:
         numbers = [feature for feature in features if feature.column_type == "number"]
         sums = sorted(feature.name for feature in numbers if _is_faded_sum(feature))
         index = Index.fit(sums, X, won) if sums else None
-        alone = [f.name for f in numbers if index is None or _stands_alone(f)]
+        alone = sorted(f.name for f in numbers if index is None or _stands_alone(f))
         curves = {name: Curve.fit(numbers_of(X[name])) for name in alone}
-        texts = [feature.name for feature in features if feature.column_type == "category"]
+        texts = sorted(f.name for f in features if f.column_type == "category")
         categories = tuple(CategoryColumn.fit(name, X[name], lead_ids) for name in texts)
         encoding = cls(None, curves, categories, None)
         return encoding._with(index, X) if index else encoding
@@ -91,21 +91,24 @@ class SmoothEncoding:
 
     def _settled(self, X: pd.DataFrame, won: np.ndarray) -> tuple[Self, np.ndarray]:
         """The weights of the index moved along its curve while that helps, and what the line then says."""
-        best, (score, slope) = self, self._first_line(X, won)
+        newton = Newton()
+        best, (score, slope) = self, self._first_line(X, won, newton)
         for _ in range(MOVES):
             if best.index is None:
                 break
             moved = best._with(best.index.moved(X, won, score, slope), X)
-            its_score, its_slope = moved._first_line(X, won)
+            its_score, its_slope = moved._first_line(X, won, newton)
             if row_loss(its_score, won).mean() >= row_loss(score, won).mean():
                 break
             best, score, slope = moved, its_score, its_slope
         return best, score
 
-    def _first_line(self, X: pd.DataFrame, won: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _first_line(
+        self, X: pd.DataFrame, won: np.ndarray, newton: Newton
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(n,) log-odds, and (n,) by how much they rise with the index."""
         matrix = self.for_linear(X)
-        bias, found = fit_line(matrix, won, FIRST_STRENGTH)
+        bias, found = newton.fit(matrix, won, FIRST_STRENGTH)
         score = line(matrix, bias, found)
         if self.index is None:
             return score, np.zeros(len(X))
