@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from lead_propensity.config import Config
-from lead_propensity.features.catalogue import Feature
 from lead_propensity.features.matrix import Dataset
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.folds import Fold, lead_folds, sample_of_leads, time_folds
 from lead_propensity.model.learners import BaseRate
+from lead_propensity.model.levels import many_levels, told
 from lead_propensity.model.lines import STRENGTHS, Lesson, LessonTwice, TunedLine, tune_line
 from lead_propensity.model.machine import threads_of
 from lead_propensity.model.mixing import Mix, mix
@@ -94,7 +94,7 @@ def choose(
     progress: Progress,
     storage: Path | None,
 ) -> Tuned:
-    """Everything anew, on the rows of `train`; of many leads on a sample.
+    """Everything anew, on the rows of `train`, the lesson of `encoded`; of many leads on a sample.
 
     Finished trials are kept in the folder `storage`, and found there by a run that was killed.
     """
@@ -110,7 +110,7 @@ def choose_again(known: Dataset, choices: dict[str, Any], config: Config) -> dic
 
     The learner stays, and so do the settings of the trees: a search made anew was not better.
     """
-    encoding = Encoding.fit(known.X, known.keys["lead_id"], known.catalogue.features)
+    lesson, encoding = encoded(known)
     if choices["learner"] == "base_rate" or not encoding.columns or not time_folds(known.keys):
         return choices
     settings = [one["parameters"] for one in choices.get("trees", [])]
@@ -118,8 +118,15 @@ def choose_again(known: Dataset, choices: dict[str, Any], config: Config) -> dic
     def judge(trees: TreeSearch) -> TunedTrees:
         return trees.judge(settings, config.model, threads_of(config.engine))
 
-    tuned = _tuned(known, encoding, judge if settings else None, config)
+    tuned = _tuned(lesson, encoding, judge if settings else None, config)
     return {**choices, **as_choices(tuned)}
+
+
+def encoded(train: Dataset) -> tuple[Dataset, Encoding]:
+    """The rows as members learn from them, see `levels.told`, and how those to score are read."""
+    levels = many_levels(train)
+    features, leads = train.catalogue.features, train.keys["lead_id"]
+    return told(train, levels), Encoding.fit(train.X, leads, features, levels)
 
 
 def _tuned(train: Dataset, encoding: Encoding, search: Search | None, config: Config) -> Tuned:
@@ -211,19 +218,20 @@ def smooth_lesson(rows: Dataset, encoding: SmoothEncoding) -> LessonTwice:
 def _smooth_of(fold: Fold, sample: Dataset, encoding: Encoding) -> LessonTwice:
     """Its index looks at labels and its curves at numbers, so each fold learns its own."""
     known = sample.rows(_mask(len(sample), fold.train))
-    names, leads = varying(sample, encoding), known.keys["lead_id"]
-    return smooth_lesson(sample, SmoothEncoding.fit(known.X, leads, known.won, names))
+    return smooth_lesson(sample, smooth_encoding(known, encoding))
+
+
+def smooth_encoding(train: Dataset, encoding: Encoding) -> SmoothEncoding:
+    """Of the features in `encoding`."""
+    names, leads = set(encoding.names), train.keys["lead_id"]
+    features = [feature for feature in train.catalogue.features if feature.name in names]
+    return SmoothEncoding.fit(train.X, leads, train.won, features, encoding.levels)
 
 
 def _mask(n: int, rows: np.ndarray) -> np.ndarray:
     mask = np.zeros(n, dtype=bool)
     mask[rows] = True
     return mask
-
-
-def varying(train: Dataset, encoding: Encoding) -> list[Feature]:
-    names = set(encoding.names)
-    return [feature for feature in train.catalogue.features if feature.name in names]
 
 
 def out_of_time(tuned: Tuned) -> OutOfTime:

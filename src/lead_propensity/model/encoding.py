@@ -12,7 +12,8 @@ from lead_propensity.features.catalogue import Feature
 from lead_propensity.model.storage import require_fields
 
 MAX_LEVELS = 100
-"""Of a category, beside the one of all others; each of so many leads that it may be named, see `features.kept`."""
+"""Of a category, beside the one of all others; each of so many leads that it may be named, see `features.kept`.
+One with more of them is a number, see `LevelColumn`."""
 HEAVY_TAIL = 2.0
 """Skewness from which a number is taken as a signed logarithm."""
 AT_ONCE = 2_000
@@ -96,24 +97,70 @@ class CategoryColumn:
         into[np.arange(len(places)), places] = 1.0
 
 
-Column = NumberColumn | CategoryColumn
+@dataclass(frozen=True)
+class LevelColumn:
+    """A category of many levels as one number: by how much leads of a level are likelier to be won, in log-odds."""
+
+    category: CategoryColumn
+    shifts: tuple[float, ...]
+    """Of each level, then of every other one and of a missing one; fitted in `levels`."""
+    scale: float
+    """Their standard deviation in the fit part, or 1."""
+
+    @property
+    def name(self) -> str:
+        return self.category.name
+
+    @property
+    def width(self) -> int:
+        return 1
+
+    def numbers(self, values: pd.Series) -> np.ndarray:
+        """(n,) shifts; numbers, which `levels.told` made of a lesson's texts, stay as they are."""
+        if values.dtype == np.float64:
+            return values.to_numpy()
+        codes = self.category.codes(values)
+        places = np.where(np.isnan(codes), len(self.category.levels) + 1, codes).astype(np.int64)
+        return np.array(self.shifts)[places]
+
+    def write(self, shifts: np.ndarray, into: np.ndarray) -> None:
+        """Fill `into` (n x 1)."""
+        into[:, 0] = shifts / self.scale
+
+
+Column = NumberColumn | CategoryColumn | LevelColumn
+KINDS: dict[str, type[Column]] = {
+    "number": NumberColumn,
+    "category": CategoryColumn,
+    "levels": LevelColumn,
+}
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Both views of the catalogue's columns, learned on the fit part (no label is looked at)."""
+    """Both views of the catalogue's columns, learned on the fit part; labels are looked at by `levels` alone."""
 
     columns: tuple[Column, ...]
     dropped: tuple[str, ...]
     """Features that are constant in the fit part."""
 
     @classmethod
-    def fit(cls, X: pd.DataFrame, lead_ids: pd.Series, features: Sequence[Feature]) -> Self:
+    def fit(
+        cls,
+        X: pd.DataFrame,
+        lead_ids: pd.Series,
+        features: Sequence[Feature],
+        levels: Sequence[LevelColumn] = (),
+    ) -> Self:
+        """`levels`: the columns of those categories that have many, see `levels.many_levels`."""
         columns: list[Column] = []
         dropped = []
+        many = {column.name: column for column in levels}
         for feature in features:
             values = X[feature.name]
-            if len(pd.unique(values)) <= 1:
+            if feature.name in many:
+                columns.append(many[feature.name])
+            elif len(pd.unique(values)) <= 1:
                 dropped.append(feature.name)
             elif feature.column_type == "category":
                 columns.append(CategoryColumn.fit(feature.name, values, lead_ids))
@@ -141,13 +188,26 @@ class Encoding:
         return [i for i, c in enumerate(self.columns) if isinstance(c, CategoryColumn)]
 
     @property
+    def levels(self) -> tuple[LevelColumn, ...]:
+        return tuple(column for column in self.columns if isinstance(column, LevelColumn))
+
+    @property
+    def texts(self) -> list[CategoryColumn]:
+        """All categories, also those that are numbers to the members."""
+        texts = [
+            column.category if isinstance(column, LevelColumn) else column
+            for column in self.columns
+        ]
+        return [column for column in texts if isinstance(column, CategoryColumn)]
+
+    @property
     def linear_owners(self) -> np.ndarray:
         """For each column of `for_linear` the position of its feature in `names`."""
         return np.repeat(np.arange(len(self.columns)), [c.width for c in self.columns])
 
     def for_trees(self, X: pd.DataFrame) -> np.ndarray:
         """n x len(names): numbers as they are, categories as codes, missing as NaN."""
-        columns = [_codes_ornumbers_of(column, X) for column in self.columns]
+        columns = [read(column, X) for column in self.columns]
         matrix = np.empty((len(X), len(columns)))
         for start in range(0, len(matrix), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
@@ -160,32 +220,50 @@ class Encoding:
         matrix = np.empty((len(X), sum(column.width for column in self.columns)), order="F")
         place = 0
         for column in self.columns:
-            column.write(_codes_ornumbers_of(column, X), matrix[:, place : place + column.width])
+            column.write(read(column, X), matrix[:, place : place + column.width])
             place += column.width
         return matrix
 
     def to_json(self) -> dict[str, Any]:
-        rows = [{"category": isinstance(c, CategoryColumn), **asdict(c)} for c in self.columns]
+        rows = [column_json(column) for column in self.columns]
         return {"columns": rows, "dropped": list(self.dropped)}
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Self:
-        return cls(tuple(_column(**row) for row in tree["columns"]), tuple(tree["dropped"]))
+        return cls(tuple(column_of(**row) for row in tree["columns"]), tuple(tree["dropped"]))
 
 
-def _column(category: bool, **fields: Any) -> Column:
-    require_fields(CategoryColumn if category else NumberColumn, fields)
-    if category:
+def column_json(column: Column) -> dict[str, Any]:
+    kinds = {kind: name for name, kind in KINDS.items()}
+    return {"kind": kinds[type(column)], **asdict(column)}
+
+
+def column_of(kind: str, **fields: Any) -> Column:
+    """From JSON. Raises ValueError where it is no column of the `kind`."""
+    require_fields(KINDS[kind], fields)
+    if kind == "category":
         return CategoryColumn(fields["name"], tuple(fields["levels"]), fields["rare"])
+    if kind == "levels":
+        return _levels_of(**fields)
     column = NumberColumn(**fields)
     if not (column.scale > 0 and column.low <= column.high):
         raise ValueError(f"the column {column.name!r} has no scale or no range")
     return column
 
 
-def _codes_ornumbers_of(column: Column, X: pd.DataFrame) -> np.ndarray:
+def _levels_of(category: dict[str, Any], shifts: Sequence[float], scale: float) -> LevelColumn:
+    found = CategoryColumn(category["name"], tuple(category["levels"]), category["rare"])
+    if len(shifts) != len(found.levels) + 2 or not scale > 0:
+        raise ValueError(f"the column {found.name!r} has not one shift for each level, or no scale")
+    return LevelColumn(found, tuple(shifts), scale)
+
+
+def read(column: Column, X: pd.DataFrame) -> np.ndarray:
+    """(n,): a number as it is, a category's code or shift."""
     values = X[column.name]
-    return column.codes(values) if isinstance(column, CategoryColumn) else numbers_of(values)
+    if isinstance(column, CategoryColumn):
+        return column.codes(values)
+    return column.numbers(values) if isinstance(column, LevelColumn) else numbers_of(values)
 
 
 def numbers_of(values: pd.Series) -> np.ndarray:

@@ -18,9 +18,10 @@ from lead_propensity.model.choosing import (
     Tuned,
     as_choices,
     choose,
+    encoded,
     out_of_time,
+    smooth_encoding,
     smooth_lesson,
-    varying,
 )
 from lead_propensity.model.encoding import Encoding
 from lead_propensity.model.learners import (
@@ -34,7 +35,6 @@ from lead_propensity.model.learners import (
 )
 from lead_propensity.model.lines import Lesson
 from lead_propensity.model.machine import threads_of
-from lead_propensity.model.smooth import SmoothEncoding
 from lead_propensity.progress import Progress
 
 Fitted = TypeVar("Fitted", bound=Member, covariant=True)
@@ -72,12 +72,12 @@ def fit_members(
 
     Finished trials are kept in the folder `storage`, and found there by a run that was killed.
     """
-    encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
+    lesson, encoding = encoded(train)
     wins = int(train.keys.loc[train.won == 1.0, "lead_id"].nunique())
     if wins < config.model.min_wins_logistic or not encoding.columns:
         return _only_base_rate(train, wins, encoding)
     with_trees = wins >= config.model.min_wins_trees
-    tuned = choose(train, encoding, with_trees, config, progress, storage)
+    tuned = choose(lesson, encoding, with_trees, config, progress, storage)
     trials = tuned.trees.trials if tuned.trees else pd.DataFrame()
     choices = {**as_choices(tuned), "trials": len(trials), "fitted_on": len(train)}
     progress("fitting", 0, 2)
@@ -99,21 +99,21 @@ def fit_members(
 
 def refit(train: Dataset, choices: Mapping[str, Any], config: Config) -> Main:
     """The main learner by the settings that `choices` holds, on the rows of `train`."""
-    encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
+    lesson, encoding = encoded(train)
     if choices["learner"] == "base_rate" or not encoding.columns:
         return BaseRate.fit(train.won)
     shares, slope = choices["blend"], choices["slope"]
-    jobs: list[Job[Member]] = [Job(partial(_line, train, encoding, choices["line_strength"]))]
+    jobs: list[Job[Member]] = [Job(partial(_line, lesson, encoding, choices["line_strength"]))]
     weights = [shares["line"]]
     if shares["smooth"]:
-        jobs.append(Job(partial(_smooth, train, encoding, choices["smooth_strength"])))
+        jobs.append(Job(partial(_smooth, lesson, encoding, choices["smooth_strength"])))
         weights.append(shares["smooth"])
     if shares.get("trees"):
         trees = [
             (encoding, {**one["parameters"], "num_iterations": one["rounds"]})
             for one in choices["trees"]
         ]
-        jobs += _tree_jobs(train, encoding, trees, config)
+        jobs += _tree_jobs(lesson, encoding, trees, config)
         weights += [shares["trees"] / len(trees)] * len(trees)
     offset = (1.0 - slope) * BaseRate.fit(train.won).log_odds
     members = _side_by_side(jobs, config)
@@ -122,7 +122,7 @@ def refit(train: Dataset, choices: Mapping[str, Any], config: Config) -> Main:
 
 def refit_sides(train: Dataset, config: Config) -> dict[str, Side]:
     """The side models `fit` and `interest`."""
-    encoding = Encoding.fit(train.X, train.keys["lead_id"], train.catalogue.features)
+    lesson, encoding = encoded(train)
     explicit = {feature.name for feature in train.catalogue.of_kind("explicit")}
     moves = _moves(train.catalogue.features)
     fit, interest = encoding.only(explicit), encoding.only(moves)
@@ -132,7 +132,7 @@ def refit_sides(train: Dataset, config: Config) -> dict[str, Side]:
         "interest": (interest, {**SIDE_TREES, "monotone_constraints": directions}),
     }
     trees = {name: one for name, one in trees.items() if one[0].columns}
-    grown = _side_by_side(_tree_jobs(train, encoding, list(trees.values()), config), config)
+    grown = _side_by_side(_tree_jobs(lesson, encoding, list(trees.values()), config), config)
     constant = BaseRate.fit(train.won)
     return {**dict.fromkeys(SIDES, constant), **dict(zip(trees, grown, strict=True))}
 
@@ -159,13 +159,11 @@ def _side_by_side(jobs: Sequence[Job[Fitted]], config: Config) -> list[Fitted]:
 
 
 def _line(train: Dataset, encoding: Encoding, strength: float) -> Logistic:
-    lesson = Lesson(encoding.for_linear(train.X), train.won)
-    return Logistic.fit(encoding, lesson, strength)
+    return Logistic.fit(encoding, Lesson(encoding.for_linear(train.X), train.won), strength)
 
 
 def _smooth(train: Dataset, encoding: Encoding, strength: float) -> Logistic:
-    features = varying(train, encoding)
-    smooth = SmoothEncoding.fit(train.X, train.keys["lead_id"], train.won, features)
+    smooth = smooth_encoding(train, encoding)
     return Logistic.fit(smooth, smooth_lesson(train, smooth), strength)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lead_propensity.features.catalogue import Catalogue
-from lead_propensity.model.encoding import CategoryColumn, Encoding, numbers_of
+from lead_propensity.model.encoding import Encoding, numbers_of
 from lead_propensity.model.learners import Blend, Learner
 from lead_propensity.model.subjects import (
     EVENTS,
@@ -272,8 +272,8 @@ def whole_days(days: np.ndarray) -> np.ndarray:
 def _levels(learner: Learner) -> dict[str, frozenset[str]]:
     """Of each category the values that stand alone; all others are one to the model."""
     encoding = learner.line.encoding if isinstance(learner, Blend) else None
-    columns = encoding.columns if isinstance(encoding, Encoding) else ()
-    return {c.name: frozenset(c.levels) for c in columns if isinstance(c, CategoryColumn)}
+    texts = encoding.texts if isinstance(encoding, Encoding) else []
+    return {column.name: frozenset(column.levels) for column in texts}
 
 
 def _plain(value: object) -> object:

@@ -20,12 +20,19 @@ from scipy.special import expit
 
 from lead_propensity.features.catalogue import Feature
 from lead_propensity.model.curves import Curve
-from lead_propensity.model.encoding import CategoryColumn, numbers_of
+from lead_propensity.model.encoding import (
+    CategoryColumn,
+    LevelColumn,
+    NumberColumn,
+    column_json,
+    column_of,
+    numbers_of,
+    read,
+)
 from lead_propensity.model.engagement import BESIDE, Index, Interaction
 from lead_propensity.model.intervals import row_loss
 from lead_propensity.model.jumps import jumps
 from lead_propensity.model.lines import Newton, line, told_once
-from lead_propensity.model.storage import require_fields
 
 MOVES = 2
 """Steps that move the weights of the index, at most."""
@@ -45,17 +52,26 @@ class SmoothEncoding:
     index: Index | None
     curves: dict[str, Curve]
     """By feature; the one of `index` stands under the name of its first sum."""
-    categories: tuple[CategoryColumn, ...]
+    categories: tuple[CategoryColumn | LevelColumn, ...]
     interaction: Interaction | None
     """The last column, which stands under the name of the age."""
 
     @classmethod
     def fit(
-        cls, X: pd.DataFrame, lead_ids: pd.Series, won: np.ndarray, features: Sequence[Feature]
+        cls,
+        X: pd.DataFrame,
+        lead_ids: pd.Series,
+        won: np.ndarray,
+        features: Sequence[Feature],
+        levels: Sequence[LevelColumn] = (),
     ) -> Self:
-        """`features`: those that vary in the fit part. A lead's rows stand in the order of time."""
-        once = told_once(lead_ids, won)
-        plain = cls._plain(X, lead_ids, once, features)
+        """`features`: those that vary in the fit part. A lead's rows stand in the order of time.
+
+        `levels`: the columns of those categories that have many, see `levels.many_levels`.
+        """
+        once, many = told_once(lead_ids, won), {column.name for column in levels}
+        plain = cls._plain(X, lead_ids, once, [f for f in features if f.name not in many])
+        plain = replace(plain, categories=(*plain.categories, *levels))
         settled, score = plain._settled(X, once)
         explicit = [feature.name for feature in features if feature.kind == "explicit"]
         return settled._stepped(explicit, X, once, score)
@@ -167,7 +183,7 @@ class SmoothEncoding:
             matrix[:, place : place + curve.width] = curve.columns(values)
             place += curve.width
         for column in self.categories:
-            column.write(column.codes(X[column.name]), matrix[:, place : place + column.width])
+            column.write(read(column, X), matrix[:, place : place + column.width])
             place += column.width
         if self.interaction:
             matrix[:, place] = self.interaction.column(engagement, numbers_of(X[AGE]))
@@ -177,7 +193,7 @@ class SmoothEncoding:
         return {
             "index": None if self.index is None else asdict(self.index),
             "curves": [{"name": name, **asdict(curve)} for name, curve in self.curves.items()],
-            "categories": [asdict(column) for column in self.categories],
+            "categories": [column_json(column) for column in self.categories],
             "interaction": None if self.interaction is None else asdict(self.interaction),
         }
 
@@ -193,8 +209,12 @@ class SmoothEncoding:
             raise ValueError("the smooth line has not one curve for each of its numbers")
         categories = []
         for row in tree["categories"]:
-            require_fields(CategoryColumn, row)
-            categories.append(CategoryColumn(row["name"], tuple(row["levels"]), row["rare"]))
+            column = column_of(**row)
+            if isinstance(column, NumberColumn):
+                raise ValueError(
+                    f"the smooth line has the number {column.name!r} among its categories"
+                )
+            categories.append(column)
         interaction = None
         if tree["interaction"] is not None:
             interaction = Interaction.from_json(tree["interaction"])

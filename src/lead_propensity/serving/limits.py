@@ -121,5 +121,4 @@ def _categories(model: PropensityModel) -> list[CategoryColumn]:
     if isinstance(line, BaseRate):
         return []  # it looks at no feature
     encoding = line.encoding
-    columns = encoding.columns if isinstance(encoding, Encoding) else encoding.categories
-    return [column for column in columns if isinstance(column, CategoryColumn)]
+    return encoding.texts if isinstance(encoding, Encoding) else []
