@@ -4,7 +4,7 @@ Folds of leads learn from nearly as many rows as the final fit, and tell small d
 the future. So what they like best has to stand before the time folds. Optuna is imported here only.
 
 A search that was killed goes on where it was. So no trial may depend on what its process remembers:
-each one is suggested by a new sampler, from the seed, its number and the finished trials before it.
+each one is suggested by a new sampler, from the seed, its number and the trials before those at once with it.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from lead_propensity.errors import ConfigError
 from lead_propensity.model import rounds
 from lead_propensity.model.folds import Fold
 from lead_propensity.model.learners import tree_parameters
-from lead_propensity.model.rounds import FoldBoosters, FoldRows, settle
+from lead_propensity.model.rounds import BestRound, FoldBoosters, FoldRows, settle
 from lead_propensity.progress import Progress
 
 DEFAULT_ROUNDS = 100
@@ -49,6 +49,8 @@ TOP = 3
 """So many of these are grown."""
 EARLY_FOLDS = 1
 """A trial that the first folds speak against is not judged by the others."""
+AT_ONCE = 2
+"""So many trials are suggested, and grown, side by side: none of them knows of the others."""
 MIN_FINISHED = 5
 """Nothing is pruned before so many trials were judged by all folds."""
 
@@ -147,28 +149,54 @@ class TreeSearch:
     ) -> optuna.Study:
         study = optuna.create_study()
         study.add_trials(_finished(kept)[: config.trials])
-        for number in range(len(study.trials), config.trials):
-            progress("tuning", number, config.trials)
-            study.sampler = optuna.samplers.TPESampler(seed=_seed(config.seed, number))
-            if number == 0:
-                study.enqueue_trial({name: DEFAULT_TREES[name] for name in self._space})
-            trial = self._judge(study, study.ask(self._space))
-            if kept is not None:
-                kept.add_trial(trial)
+        for first in range(0, config.trials, AT_ONCE):
+            end = min(first + AT_ONCE, config.trials)
+            done = len(study.trials) - first
+            if done >= end - first:
+                continue
+            progress("tuning", first + done, config.trials)
+            before = optuna.create_study()
+            before.add_trials(study.trials[:first])
+            asked = self._asked(before, range(first, end), config.seed)
+            for number, trial in self._ended(before, asked[done:]):
+                if number > first + done:
+                    progress("tuning", number, config.trials)
+                study.add_trial(trial)
+                if kept is not None:
+                    kept.add_trial(trial)
         progress("tuning", config.trials, config.trials)
         return study
 
-    def _judge(self, study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
-        """By the early folds, and where they do not speak against it by all."""
-        boosters = self._boosters(trial.params)
+    def _asked(self, before: optuna.Study, numbers: Sequence[int], seed: int) -> list[optuna.Trial]:
+        """Trials of these numbers, suggested by what `before` holds."""
+        asked = []
+        for number in numbers:
+            before.sampler = optuna.samplers.TPESampler(seed=_seed(seed, number))
+            if number == 0:
+                before.enqueue_trial({name: DEFAULT_TREES[name] for name in self._space})
+            asked.append(before.ask(self._space))
+        return asked
+
+    def _ended(
+        self, before: optuna.Study, asked: Sequence[optuna.Trial]
+    ) -> Iterator[tuple[int, FrozenTrial]]:
+        """The number of each trial and its end; they are judged side by side, by the losses in `before`."""
+        highest = _highest_early_loss(before)
+        # These threads wait; the folds grow in those of `_pool`.
+        with ThreadPoolExecutor(len(asked), initializer=settle) as pool:
+            judged = list(pool.map(lambda trial: self._judge(trial.params, highest), asked))
+        for trial, (early, best) in zip(asked, judged, strict=True):
+            yield trial.number, _told(before, trial, early, best)
+
+    def _judge(
+        self, setting: Mapping[str, Any], highest: float
+    ) -> tuple[BestRound, BestRound | None]:
+        """By the early folds, and where these find no more than the loss `highest` by all."""
+        boosters = self._boosters(setting)
         early = boosters.best_round(self._places[:EARLY_FOLDS])
-        trial.report(early.loss, step=0)
-        trial.set_user_attr("rounds", early.rounds)
-        if len(self._places) > EARLY_FOLDS and early.loss > _highest_early_loss(study):
-            return study.tell(trial, state=TrialState.PRUNED)
-        best = boosters.best_round(self._places)
-        trial.set_user_attr("rounds", best.rounds)
-        return study.tell(trial, best.loss)
+        if len(self._places) > EARLY_FOLDS and early.loss > highest:
+            return early, None
+        return early, boosters.best_round(self._places)
 
     def _boosters(self, suggested: Mapping[str, Any]) -> FoldBoosters:
         settings = tree_parameters(self._seed, self._all_of(suggested))
@@ -200,7 +228,7 @@ class TreeSearch:
             state.update(np.ascontiguousarray(array).tobytes())
         space = {name: repr(one) for name, one in self._space.items()}
         growth = (rounds.MAX_ROUNDS, rounds.PATIENCE, rounds.BLOCK)
-        pruning = (EARLY_FOLDS, MIN_FINISHED)
+        pruning = (EARLY_FOLDS, MIN_FINISHED, AT_ONCE)
         packages = ("lead-propensity", "lightgbm", "numpy", "optuna")
         versions = [importlib.metadata.version(package) for package in packages]
         base = tree_parameters(seed, self.fixed)
@@ -245,6 +273,17 @@ def _space(rows: int) -> dict[str, BaseDistribution]:
         "bagging_fraction": FloatDistribution(0.5, 1.0),
         "lambda_l2": FloatDistribution(0.01, 100.0, log=True),
     }
+
+
+def _told(
+    study: optuna.Study, trial: optuna.Trial, early: BestRound, best: BestRound | None
+) -> FrozenTrial:
+    """The trial with what its folds found; pruned where all of them were not asked."""
+    trial.report(early.loss, step=0)
+    trial.set_user_attr("rounds", (best or early).rounds)
+    if best is None:
+        return study.tell(trial, state=TrialState.PRUNED)
+    return study.tell(trial, best.loss)
 
 
 def _seed(seed: int, number: int) -> int:
