@@ -65,6 +65,11 @@ def test_of_the_told_once_direction_the_snapshots_choose_the_size():
     assert expected.mean() == pytest.approx(won.mean(), rel=0.02)
 
 
+def test_where_no_lead_is_won_at_its_last_row_all_its_rows_tell():
+    leads, won = np.array(["a", "a", "b"]), np.array([1.0, 0.0, 0.0])
+    assert told_once(leads, won).tolist() == won.tolist()
+
+
 def test_where_every_row_is_a_lead_there_is_one_lesson():
     matrix, won, _ = looks(1)
     lesson = LessonTwice(matrix, won, np.arange(len(won)), np.ones(KINDS, dtype=bool))

@@ -68,8 +68,8 @@ def many_levels(train: Dataset) -> tuple[LevelColumn, ...]:
     """Of the categories of which more than MAX_LEVELS levels may be named; `train` is labelled."""
     found = []
     for feature in train.catalogue.features:
-        if feature.column_type == "category":
-            texts = train.X[feature.name]
+        texts = train.X[feature.name]
+        if feature.column_type == "category" and texts.nunique() > MAX_LEVELS:
             levels = tuple(sorted(kept.common(texts, train.keys["lead_id"])))
             if len(levels) > MAX_LEVELS:
                 category = CategoryColumn(feature.name, levels)

@@ -109,14 +109,18 @@ class LessonTwice(Lesson):
 def told_once(leads: np.ndarray | pd.Series, won: np.ndarray) -> np.ndarray:
     """`won` (n,) of each lead's last row, 0 elsewhere; the rows of each lead stand in the order of time.
 
+    Where that leaves no deal to learn from, `won` as it is.
+
     >>> told_once(np.array(["a", "b", "a", "b"]), np.array([1.0, 0.0, 1.0, 0.0]))
     array([0., 0., 1., 0.])
     """
     last = ~pd.Series(leads).duplicated(keep="last").to_numpy()
-    return np.where(last, won, 0.0)
+    once = np.where(last, won, 0.0)
+    return once if once.any() else np.asarray(won)
 
 
 def fit_line(matrix: np.ndarray, won: np.ndarray, strength: float) -> Line:
+    """One line by itself; `strength` is scikit-learn's C: small shrinks more."""
     return Newton().fit(matrix, won, strength)
 
 
