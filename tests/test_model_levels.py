@@ -157,6 +157,8 @@ def test_few_levels_stay_levels():
     assert few.X["city"].nunique() == MAX_LEVELS
     assert many_levels(few) == ()
     assert told(few, ()) is few
+    rare = few.X.assign(city=few.X["city"].where(np.arange(len(few)) >= 19, "rare"))
+    assert many_levels(replace(few, X=rare)) == (), "a text of 19 leads is no level"
     one_more = WORLD.rows((WORLD.X["city"] <= f"city {MAX_LEVELS:03}").to_numpy())
     assert len(many_levels(one_more)) == 1
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from lead_propensity.model import choosing
 from lead_propensity.model.encoding import Encoding
@@ -114,7 +115,7 @@ def test_a_fold_encodes_by_what_it_knew():
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_fits_along_strengths_are_those_of_each_alone(twice):
-    """Where a fit begins does not matter to where it ends."""
+    """Where a fit begins, and how it is found, does not matter to where it ends."""
     rng = np.random.default_rng(8)
     matrix = rng.normal(size=(600, 5))
     won = (rng.random(600) < expit(matrix[:, 0] - 1.0)).astype(np.float64)
@@ -124,3 +125,6 @@ def test_fits_along_strengths_are_those_of_each_alone(twice):
         alone_bias, alone = lesson.fit(strength)
         assert bias == pytest.approx(alone_bias, abs=1e-4)
         assert found == pytest.approx(alone, abs=1e-4)
+        if not twice:
+            other = LogisticRegression(C=strength, tol=1e-8).fit(matrix, won)
+            assert found == pytest.approx(other.coef_[0], abs=1e-4)

@@ -90,11 +90,15 @@ class CategoryColumn:
         """How many values are none of the levels; missing ones are not counted."""
         return int((self.codes(values) == len(self.levels)).sum())
 
+    def places(self, codes: np.ndarray) -> np.ndarray:
+        """(n,) below `width`: the codes as whole numbers, with a missing one last."""
+        places: np.ndarray = np.where(np.isnan(codes), len(self.levels) + 1, codes).astype(np.int64)
+        return places
+
     def write(self, codes: np.ndarray, into: np.ndarray) -> None:
         """Fill `into` (n x width) with one column a code; the last is missing."""
-        places = np.where(np.isnan(codes), len(self.levels) + 1, codes).astype(np.int64)
         into[:] = 0.0
-        into[np.arange(len(places)), places] = 1.0
+        into[np.arange(len(codes)), self.places(codes)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,10 @@ class LevelColumn:
         """(n,) shifts; numbers, which `levels.told` made of a lesson's texts, stay as they are."""
         if values.dtype == np.float64:
             return values.to_numpy()
-        codes = self.category.codes(values)
-        places = np.where(np.isnan(codes), len(self.category.levels) + 1, codes).astype(np.int64)
-        return np.array(self.shifts)[places]
+        shifts: np.ndarray = np.array(self.shifts)[
+            self.category.places(self.category.codes(values))
+        ]
+        return shifts
 
     def write(self, shifts: np.ndarray, into: np.ndarray) -> None:
         """Fill `into` (n x 1)."""

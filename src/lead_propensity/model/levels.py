@@ -3,8 +3,8 @@
 A level's number is the shift of its leads' log-odds against those of all leads, its share of wins drawn to that of
 all by as many leads as the levels' own differences tell (a beta prior, by moments: Kleinman, JASA 68, 1973). What
 members learn from is the number as it stood at each row's own moment, from labels that were known by then: so no
-fold sees its own outcomes or later ones, and no lead its own deal (target statistics in order: Prokhorenkova et al.,
-NeurIPS 2018). What they score with is told by all labels.
+row sees its own outcome or a later one (target statistics in order: Prokhorenkova et al., NeurIPS 2018), but for the
+strength of the prior, one number a category, which all labels tell. What they score with is told by all labels.
 """
 
 from collections.abc import Sequence
@@ -100,8 +100,7 @@ def _fitted(category: CategoryColumn, train: Dataset) -> LevelColumn:
 
 
 def _places(category: CategoryColumn, texts: pd.Series) -> np.ndarray:
-    codes = category.codes(texts)
-    return np.where(np.isnan(codes), len(category.levels) + 1, codes).astype(np.int64)
+    return category.places(category.codes(texts))
 
 
 def _shifts(counts: Counts, level: np.ndarray, moment: np.ndarray, prior: float) -> np.ndarray:
@@ -131,7 +130,8 @@ def _at_most(
     levels: np.ndarray, times: np.ndarray, level: np.ndarray, moment: np.ndarray
 ) -> np.ndarray:
     """(m,) how many of the `times`, sorted within the sorted `levels`, of `level` (m,) are at most `moment` (m,)."""
-    ranks, rank = np.unique(times), np.searchsorted(np.unique(times), moment, side="right")
+    ranks = np.unique(times)
+    rank = np.searchsorted(ranks, moment, side="right")
     key = levels * (len(ranks) + 1) + np.searchsorted(ranks, times) + 1
     first = level * (len(ranks) + 1)
     return np.searchsorted(key, first + rank, "right") - np.searchsorted(key, first, "right")
